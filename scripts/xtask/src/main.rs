@@ -1,1 +1,68 @@
-fn main() {}
+//! The workshop: what keeps the tree in order and takes part in no program.
+//!
+//! Scripts in `scripts/` stay thin and call this crate wherever there is logic. `tidy` holds the rules of the
+//! tree as data and checks them; `test` runs the parts of a full test one after another and counts them;
+//! `new-system` writes a sixth system to start from. The hard thing is to stay quick to build, for a stranger
+//! waits for it first: so it depends on the command line, cargo's own metadata, and nothing of ours.
+
+#![forbid(unsafe_code)]
+
+mod new_system;
+mod parts;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "xtask", about = "Keeps the Ringwise tree in order")]
+struct Typed {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check the rules of the tree: imports, unsafe, sizes, paths named in ARCHITECTURE.md
+    Tidy,
+    /// Run the parts of the test, one after another, and count them
+    Test {
+        /// Which parts
+        #[arg(value_enum, default_value_t = parts::Which::Fast)]
+        which: parts::Which,
+        /// Only parts whose name contains this
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// What needs no more than cargo: fmt, clippy, tests (tidy among them), deny
+    Ci,
+    /// Write systems/NAME: a small system that works, to start from
+    NewSystem {
+        /// Lower-case letters, digits and underscores, beginning with a letter
+        name: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let root = root();
+    let done = match Typed::parse().task {
+        Task::Tidy => tidy::report(&root),
+        Task::Test { which, only } => parts::run(&root, which, only.as_deref()),
+        Task::Ci => parts::run(&root, parts::Which::Ci, None),
+        Task::NewSystem { name } => new_system::write(&root, &name),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the workspace this crate was built in.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("scripts/xtask lies two folders under the root").to_path_buf()
+}

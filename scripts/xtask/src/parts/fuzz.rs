@@ -1,0 +1,62 @@
+//! A short run of every fuzz target, from the corpus that the transcripts gave it.
+//!
+//! This is a smoke test: it says that each target builds and holds for some seconds, not that a reader is right.
+//! It runs on the stable toolchain, so without a sanitizer; what it finds is a panic or an endless loop.
+
+use super::{bounded, told, with};
+use std::path::{Path, PathBuf};
+
+const VERSION: &str = "cargo-fuzz@0.13.2";
+
+/// Seconds for each target.
+const SECONDS: u32 = 15;
+
+pub(super) fn run(root: &Path) -> Result<(), String> {
+    let folders = folders(root);
+    if folders.is_empty() {
+        return Err("no folder named fuzz has a Cargo.toml".to_owned());
+    }
+    let tool = super::tool::path(root, "cargo-fuzz", VERSION)?;
+    for folder in folders {
+        for target in targets(&folder)? {
+            let seconds = format!("-max_total_time={SECONDS}");
+            let words = [
+                "fuzz",
+                "run",
+                "--sanitizer",
+                "none",
+                "--fuzz-dir",
+                ".",
+                &target,
+                "--",
+                &seconds,
+                "-timeout=10",
+            ];
+            told(with(bounded(&tool), |command| command.args(words).current_dir(&folder)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Every folder named `fuzz` that is a crate, at the root or beside what it tests.
+fn folders(root: &Path) -> Vec<PathBuf> {
+    let above = ["", "runtime", "systems"].map(|name| root.join(name));
+    let beside = above.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
+    let candidates = beside.map(|entry| entry.path().join("fuzz")).chain([root.join("fuzz")]);
+    let mut folders: Vec<PathBuf> = candidates.filter(|folder| folder.join("Cargo.toml").exists()).collect();
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+/// The targets of a fuzz crate: the files of its fuzz_targets/.
+fn targets(folder: &Path) -> Result<Vec<String>, String> {
+    let entries = std::fs::read_dir(folder.join("fuzz_targets"));
+    let entries = entries.map_err(|error| format!("{}: {error}", folder.display()))?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    let sources = paths.filter(|path| path.extension().is_some_and(|end| end == "rs"));
+    let mut names: Vec<String> =
+        sources.filter_map(|path| path.file_stem().map(|name| name.to_string_lossy().into_owned())).collect();
+    names.sort();
+    Ok(names)
+}
