@@ -1,0 +1,69 @@
+"""A dht process of one's own, and a runner for plain functions.
+
+A script says `with Server() as server:` and talks to `server.resp` or `server.frame`. The process has free ports,
+is stopped by SIGTERM at the end, and must then exit with status 0: a server that cannot stop fails its script.
+"""
+
+import inspect
+import subprocess
+import sys
+import threading
+import traceback
+
+STOP_SECONDS_MAX = 20
+READY_SECONDS_MAX = 20
+
+
+class Server:
+    """One running `dht serve`, given more options if need be."""
+
+    def __init__(self, *options):
+        self.options = options
+        self.process = None
+
+    def __enter__(self):
+        command = [sys.argv[1], "serve", "--port", "0", "--frame-port", "0", "--metrics-port", "0", *self.options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        too_late = threading.Timer(READY_SECONDS_MAX, self.process.kill)
+        too_late.start()
+        line = self.process.stdout.readline()
+        too_late.cancel()
+        assert line.startswith("READY dht "), f"expected READY, got {line!r}"
+        self.keys = dict(word.split("=", 1) for word in line.split()[2:])
+        self.resp = address(self.keys["resp"])
+        self.frame = address(self.keys["frame"])
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.process.terminate()
+        try:
+            status = self.process.wait(timeout=STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"did not stop within {STOP_SECONDS_MAX} s of SIGTERM") from None
+        assert status == 0, f"SIGTERM must end it with status 0, not {status}"
+
+
+def address(text):
+    """`host:port` as a pair."""
+    host, port = text.rsplit(":", 1)
+    return host, int(port)
+
+
+def run(module):
+    """Runs every function of `module` whose name begins with `test_`; exits with 1 when one failed."""
+    functions = [each for name, each in inspect.getmembers(module, inspect.isfunction) if name.startswith("test_")]
+    functions.sort(key=lambda function: function.__code__.co_firstlineno)
+    assert functions, "a script without tests proves nothing"
+    failed = 0
+    for function in functions:
+        try:
+            function()
+            print(f"  {function.__name__}: held")
+        except Exception:
+            failed += 1
+            print(f"  {function.__name__}: FAILED")
+            traceback.print_exc()
+    print(f"  {len(functions) - failed} held, {failed} failed")
+    sys.exit(1 if failed else 0)
