@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod frame;
+pub mod link;
 
 mod outcome;
 pub mod peer;
