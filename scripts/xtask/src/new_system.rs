@@ -13,6 +13,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("systems/@name@/src/lib.rs", include_str!("../templates/lib.rs.template")),
     ("systems/@name@/src/shard.rs", include_str!("../templates/shard.rs.template")),
     ("systems/@name@/src/peer.rs", include_str!("../templates/peer.rs.template")),
+    ("systems/@name@/src/line.rs", include_str!("../templates/line.rs.template")),
     ("systems/@name@/src/counters.rs", include_str!("../templates/counters.rs.template")),
     ("systems/@name@/transcripts/counting.txt", include_str!("../templates/counting.txt.template")),
     ("systems/@name@/tests/simulation.rs", include_str!("../templates/simulation.rs.template")),
@@ -113,9 +114,23 @@ pub(crate) fn write(root: &Path, name: &str) -> Result<(), String> {
     for (path, _) in &files {
         println!("wrote {path}");
     }
+    formatted(root, name)?;
     println!("Try: cargo test -p {name}");
     println!("Then: cargo run -p serve --bin {name} --features {name} -- serve --port 0");
     Ok(())
+}
+
+/// Lays the new sources out: how long lines are depends on the name.
+fn formatted(root: &Path, name: &str) -> Result<(), String> {
+    let sources = ["src/lib.rs", "tests/simulation.rs"].map(|file| format!("systems/{name}/{file}"));
+    let program = format!("systems/serve/src/bin/{name}.rs");
+    let mut rustfmt = std::process::Command::new("rustfmt");
+    rustfmt.args(["--edition", "2024"]).args(sources).arg(program).current_dir(root);
+    match rustfmt.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("rustfmt ended with {status}")),
+        Err(error) => Err(format!("rustfmt could not be started: {error}")),
+    }
 }
 
 type Edit = fn(&str, &str) -> Result<String, String>;
