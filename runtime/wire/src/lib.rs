@@ -9,7 +9,6 @@
 
 pub mod frame;
 pub mod link;
-
 mod outcome;
 pub mod peer;
 pub mod resp;

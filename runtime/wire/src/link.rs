@@ -102,6 +102,9 @@ pub fn read_hello<'a>(bytes: &'a [u8], ours: &Hello<'_>) -> Outcome<Hello<'a>, R
     if bytes[..magic] != MAGIC[..magic] {
         return Outcome::Fault(Refusal::Stranger);
     }
+    if magic < MAGIC.len() {
+        return Outcome::Partial { need: magic + 1 };
+    }
     let Some((fixed, rest)) = bytes.split_first_chunk::<HELLO_FIXED>() else {
         return Outcome::Partial { need: HELLO_FIXED };
     };
