@@ -122,7 +122,7 @@ fn new_system(root: &Path) -> Result<(), String> {
     let _ = std::fs::remove_dir_all(&copy);
     std::fs::create_dir_all(&copy).map_err(|error| format!("{}: {error}", copy.display()))?;
     let mut copying = bounded("tar");
-    copying.args(["--exclude=./target", "--exclude=./.git", "--exclude=./report", "-cf", "-", "."]);
+    copying.args(["--exclude=target", "--exclude=./.git", "--exclude=./report", "-cf", "-", "."]);
     let archive = copy.join("tree.tar");
     let into = std::fs::File::create(&archive).map_err(|error| error.to_string())?;
     told(with(copying, |command| command.current_dir(root).stdout(into)))?;
