@@ -2,7 +2,7 @@
 //!
 //! A stranger runs this first, on a machine with little on it, and wants one answer; so nothing stops at the
 //! first failure, every part says how long it took, and the last line is the sum. The hard thing is that a part
-//! may hang where a test would only fail: each runs under a bound and is ended, with its children, past it.
+//! may hang where a test would only fail: each program a part starts has a bound and is ended past it.
 
 mod clients;
 mod deny;
@@ -16,6 +16,9 @@ use std::time::Instant;
 
 /// No part may take longer; the slowest takes a quarter of this on two cores.
 const PART_SECONDS_MAX: u32 = 3600;
+
+/// How many words of a [`bounded`] command are the bound.
+const BOUND_WORDS: usize = 3;
 
 /// How many times as many seeds the long simulations run as the fast ones.
 const SEEDS_FACTOR: &str = "10";
@@ -179,17 +182,18 @@ fn cargo(folder: &Path, words: &[&str]) -> Command {
     command
 }
 
-/// A program that is ended, with its children, when it takes longer than a part may.
+/// A program that is ended when it takes longer than a part may. It stays in our process group, so that an
+/// interrupt from the terminal ends everything at once.
 fn bounded(program: &str) -> Command {
     let mut command = Command::new("timeout");
-    command.args(["--kill-after=10", &PART_SECONDS_MAX.to_string(), program]);
+    command.args(["--foreground", "--kill-after=10", &PART_SECONDS_MAX.to_string(), program]);
     command
 }
 
 /// Runs it, prints the command, and turns a bad end into a sentence.
 fn told(mut command: Command) -> Result<(), String> {
     let words: Vec<String> =
-        command.get_args().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
+        command.get_args().skip(BOUND_WORDS).map(|word| word.to_string_lossy().into_owned()).collect();
     let name = words.first().map(PathBuf::from).and_then(|path| path.file_name().map(|name| name.to_owned()));
     let name = name.unwrap_or_default().to_string_lossy().into_owned();
     let shown = format!("{name} {}", words.get(1..).unwrap_or_default().join(" "));
