@@ -1,0 +1,95 @@
+//! The slot: one of 16,384 parts of all keys, and the unit of everything that moves, is copied, counted or
+//! scanned. Which slot a key falls into is Redis Cluster's rule, so that ordinary cluster clients compute the
+//! same; its one surprise is the hash tag, by which a client puts keys together.
+
+use crate::hash::crc16;
+
+/// A slot number under [`Slot::COUNT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Slot(u16);
+
+impl Slot {
+    /// How many slots there are: Redis Cluster's number.
+    pub const COUNT: usize = 16_384;
+
+    /// The slot of that number; none from [`Slot::COUNT`] on.
+    #[must_use]
+    pub const fn new(number: u16) -> Option<Self> {
+        if (number as usize) < Self::COUNT { Some(Self(number)) } else { None }
+    }
+
+    /// The slot of a key: the CRC of its [hash tag](hash_tag) modulo [`Slot::COUNT`].
+    #[must_use]
+    pub fn of(key: &[u8]) -> Self {
+        Self(crc16(hash_tag(key)) % Self::COUNT as u16)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// Its number, as an index.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// All slots, in order.
+    pub fn all() -> impl ExactSizeIterator<Item = Self> + DoubleEndedIterator + Clone {
+        (0..Self::COUNT as u16).map(Self)
+    }
+}
+
+/// The part of a key that decides its slot: what stands between the first `{` and the first `}` after it, if
+/// that is not empty; else the whole key (Redis Cluster specification, "Hash tags").
+#[must_use]
+pub fn hash_tag(key: &[u8]) -> &[u8] {
+    let Some(open) = key.iter().position(|byte| *byte == b'{') else { return key };
+    let inner = &key[open + 1..];
+    match inner.iter().position(|byte| *byte == b'}') {
+        None | Some(0) => key,
+        Some(close) => &inner[..close],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_fall_where_cluster_clients_expect() {
+        #[track_caller]
+        fn check(key: &str, expected: u16) {
+            assert_eq!(Slot::of(key.as_bytes()).number(), expected, "{key}");
+        }
+        check("", 0);
+        check("123456789", 0x31C3);
+        check("foo", 12_182);
+        check("bar", 5_061);
+        check("hello", 866);
+    }
+
+    #[test]
+    fn a_hash_tag_is_the_first_pair_that_is_not_empty() {
+        #[track_caller]
+        fn check(key: &str, expected: &str) {
+            assert_eq!(hash_tag(key.as_bytes()), expected.as_bytes(), "{key}");
+        }
+        check("{user1000}.following", "user1000");
+        check("foo{}{bar}", "foo{}{bar}");
+        check("foo{{bar}}zap", "{bar");
+        check("foo{bar}{zap}", "bar");
+        check("foo{bar", "foo{bar");
+        check("foo}bar{", "foo}bar{");
+        check("}{a}", "a");
+    }
+
+    #[test]
+    fn a_number_past_the_last_is_no_slot() {
+        assert_eq!(Slot::new(16_384), None);
+        assert_eq!(Slot::new(16_383), Slot::all().next_back());
+        assert_eq!(Slot::all().len(), Slot::COUNT);
+    }
+}
