@@ -5,15 +5,19 @@
 //! and where the text is silent, what redis-server 7 does. The one hard thing: clients recognise errors by their
 //! exact words and depend on what is accepted by accident, so strictness is copied, not invented.
 
+mod fault;
 mod inline;
 mod number;
+mod replies;
 mod reply;
 mod request;
 mod writer;
 
+pub use fault::Fault;
 pub use number::integer;
-pub use reply::{Elements, Many, Replies, Reply, ReplyFault, ReplyLimits};
-pub use request::{Arguments, Fault, Limits, Reader, Request};
+pub use replies::Replies;
+pub use reply::{Elements, Many, Reply, ReplyFault, ReplyLimits};
+pub use request::{Arguments, Limits, Reader, Request};
 pub use writer::{Writer, write_request};
 
 /// Which of the two protocols a connection speaks; it begins with two and `HELLO 3` changes it.

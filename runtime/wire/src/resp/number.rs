@@ -32,6 +32,21 @@ pub fn integer(text: &[u8]) -> Option<i64> {
     if negative { Some(value) } else { value.checked_neg() }
 }
 
+/// The number of at most three digits at `at`, and where the next line begins: what nearly every count and length
+/// is. None says nothing but that it is not one of these.
+#[inline]
+pub(super) fn short_number(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
+    let digit = |byte: u8| usize::from(byte - b'0');
+    match *bytes.get(at..)? {
+        [a @ b'0'..=b'9', b'\r', _, ..] => Some((digit(a), at + 3)),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] => Some((digit(a) * 10 + digit(b), at + 4)),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', _, ..] => {
+            Some((digit(a) * 100 + digit(b) * 10 + digit(c), at + 5))
+        }
+        _ => None,
+    }
+}
+
 /// What a line that should hold one number turned out to be.
 pub(super) enum Line {
     /// The number, and where the next line begins.

@@ -2,18 +2,18 @@
 //!
 //! Arguments are ranges of the input: nothing is copied and an ordinary request allocates nothing. The one hard
 //! thing is a request in pieces. The reader keeps how far it came (which argument, how far a line end was looked
-//! for), so each byte is looked at once however finely the input is cut; what it keeps is on the heap and exists
+//! for), so each byte is looked at twice at most, however finely the input is cut; what it keeps is on the heap and exists
 //! only while a request is partial, so ten thousand idle connections pay eight bytes each for it. An argument
 //! costs eight bytes of bookkeeping and at least six on the wire, and is noted when its bytes are there: an
 //! announced count allocates nothing.
 
+use super::fault::Fault;
 use super::inline;
-use super::number::{Line, number_line};
+use super::number::{Line, number_line, short_number};
 use crate::{BLOB_MIN, Outcome};
 use memchr::memchr;
 use smallvec::SmallVec;
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::{Index, Range};
 
 /// Before AUTH a client may send this many arguments and no more (Redis' number).
@@ -71,75 +71,6 @@ impl Default for Limits {
         }
     }
 }
-
-/// Why bytes can not be a request. [`Fault::write`] gives the words Redis answers with before it closes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The number after `*` is none, or over `arguments_max`.
-    MultibulkLength,
-    /// The number after `$` is none, negative, or over `bulk_max`.
-    BulkLength,
-    /// An argument began with this byte instead of `$`.
-    NotABulk(u8),
-    /// An inline line over `inline_max`.
-    InlineTooBig,
-    /// The line after `*` is over `inline_max`.
-    MultibulkCountTooBig,
-    /// The line after `$` is over `inline_max`.
-    BulkCountTooBig,
-    /// A quote in an inline line is not closed.
-    UnbalancedQuotes,
-    /// More arguments than one who has not said who they are may send.
-    StrangerMultibulk,
-    /// A longer argument than one who has not said who they are may send.
-    StrangerBulk,
-    /// The request as a whole is over `request_max`. (Redis closes without a word here.)
-    RequestTooBig,
-}
-
-impl Fault {
-    /// Appends the error reply, `-ERR Protocol error: …\r\n`, byte for byte as Redis 7 sends it.
-    pub fn write(self, into: &mut Vec<u8>) {
-        into.extend_from_slice(b"-ERR Protocol error: ");
-        match self {
-            Fault::NotABulk(byte) => {
-                let shown = if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
-                into.extend_from_slice(b"expected '$', got '");
-                into.extend_from_slice(&[shown, b'\'']);
-            }
-            other => into.extend_from_slice(other.words().as_bytes()),
-        }
-        into.extend_from_slice(b"\r\n");
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Fault::MultibulkLength => "invalid multibulk length",
-            Fault::BulkLength => "invalid bulk length",
-            Fault::NotABulk(_) => "expected '$'",
-            Fault::InlineTooBig => "too big inline request",
-            Fault::MultibulkCountTooBig => "too big mbulk count string",
-            Fault::BulkCountTooBig => "too big bulk count string",
-            Fault::UnbalancedQuotes => "unbalanced quotes in request",
-            Fault::StrangerMultibulk => "unauthenticated multibulk length",
-            Fault::StrangerBulk => "unauthenticated bulk length",
-            Fault::RequestTooBig => "too big request",
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::NotABulk(byte) => {
-                write!(f, "Protocol error: expected '$', got '{}'", char::from(*byte).escape_default())
-            }
-            other => write!(f, "Protocol error: {}", other.words()),
-        }
-    }
-}
-
-impl std::error::Error for Fault {}
 
 /// One request: its arguments, the command's name first.
 ///
@@ -294,20 +225,17 @@ impl Reader {
             Some(_) => return self.inline(bytes),
             None => return Outcome::Partial { need: 1 },
         }
-        if self.partial.is_some() {
-            return self.resume(bytes);
+        if self.partial.is_none()
+            && let Some((spans, used)) = ordinary(bytes, &self.limits)
+        {
+            return Outcome::Done { value: Request { text: Cow::Borrowed(&bytes[..used]), spans }, used };
         }
-        let mut progress = Progress::default();
-        match progress.advance(bytes, &self.limits) {
-            Step::Whole => progress.done(bytes),
-            Step::Partial { need } => {
-                self.partial = Some(Box::new(progress));
-                Outcome::Partial { need }
-            }
-            Step::Fault(fault) => Outcome::Fault(fault),
-        }
+        self.resume(bytes)
     }
 
+    /// Goes on where the last call stopped, or begins with what is not ordinary. So what came with the first call
+    /// may be looked at twice, and nothing more often.
+    #[inline(never)]
     fn resume<'a>(&mut self, bytes: &'a [u8]) -> Outcome<Request<'a>, Fault> {
         let mut progress = self.partial.take().unwrap_or_default();
         match progress.advance(bytes, &self.limits) {
@@ -338,6 +266,31 @@ impl Reader {
             Err(inline::Unbalanced) => Outcome::Fault(Fault::UnbalancedQuotes),
         }
     }
+}
+
+/// A request of few short arguments, all there: nearly every request, read in one tight loop. None says only that it is
+/// not one of these. Every bound holds here too: a count or length this loop takes is either within a
+/// stranger's bounds by being short, or compared.
+#[inline]
+fn ordinary(bytes: &[u8], limits: &Limits) -> Option<(Spans, usize)> {
+    let (count, mut at) = short_number(bytes, 1)?;
+    let mut spans = [Span::new(0, 0); SPANS_INLINE];
+    if count > limits.arguments_max {
+        return None;
+    }
+    for span in spans.get_mut(..count)? {
+        if bytes.get(at) != Some(&b'$') {
+            return None;
+        }
+        let (length, start) = short_number(bytes, at + 1)?;
+        let end = start + length;
+        if length > limits.bulk_max || end + 2 > bytes.len() {
+            return None;
+        }
+        *span = Span::new(start, end);
+        at = end + 2;
+    }
+    (at <= limits.request_max).then(|| (Spans::from_buf_and_len(spans, count), at))
 }
 
 impl Progress {

@@ -116,6 +116,26 @@ fn a_request_as_a_whole_is_bounded() {
     assert_eq!(Fault::RequestTooBig, fault(Reader::new(limits).next(b"*1\r\n$99\r\n")));
 }
 
+#[test]
+fn short_requests_keep_to_the_limits_too() {
+    let limits = Limits { arguments_max: 2, bulk_max: 3, request_max: 25, ..Limits::default() };
+    let check = |input: &str, expected: Result<&str, Fault>| {
+        let found = match Reader::new(limits).next(input.as_bytes()) {
+            Outcome::Done { value, .. } => Ok(shown(&value)),
+            other => Err(fault(other)),
+        };
+        assert_eq!(found.as_deref().map_err(|fault| *fault), expected, "{input:?}");
+    };
+    check("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n", Ok("GET|k"));
+    check("*3\r\n$1\r\nk\r\n$1\r\nk\r\n$1\r\nk\r\n", Err(Fault::MultibulkLength));
+    check("*1\r\n$4\r\nPING\r\n", Err(Fault::BulkLength));
+    check("*2\r\n$3\r\nSET\r\n$3\r\nabc\r\n", Ok("SET|abc"));
+    check("*02\r\n$3\r\nGET\r\n$1\r\nk\r\n", Err(Fault::MultibulkLength));
+    let limits = Limits { request_max: 21, ..limits };
+    let outcome = Reader::new(limits).next(b"*2\r\n$3\r\nSET\r\n$3\r\nabc\r\n");
+    assert_eq!(fault(outcome), Fault::RequestTooBig);
+}
+
 fn fault<T: std::fmt::Debug>(outcome: Outcome<T, Fault>) -> Fault {
     match outcome {
         Outcome::Fault(fault) => fault,
