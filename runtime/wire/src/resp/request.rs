@@ -1,11 +1,11 @@
 //! The server's reader: requests as arrays of bulks (`*2\r\n$3\r\nGET\r\n$1\r\nk\r\n`) or as inline lines.
 //!
-//! Arguments are ranges of the input: nothing is copied and an ordinary request allocates nothing. The one hard
-//! thing is a request in pieces. The reader keeps how far it came (which argument, how far a line end was looked
-//! for), so each byte is looked at twice at most, however finely the input is cut; what it keeps is on the heap and exists
-//! only while a request is partial, so ten thousand idle connections pay eight bytes each for it. An argument
-//! costs eight bytes of bookkeeping and at least six on the wire, and is noted when its bytes are there: an
-//! announced count allocates nothing.
+//! Arguments are ranges of the input: nothing is copied and an ordinary request allocates nothing. The one
+//! hard thing is a request in pieces. The reader keeps how far it came (which argument, how far a line end
+//! was looked for), so each byte is looked at twice at most, however finely the input is cut; what it keeps
+//! is on the heap and exists only while a request is partial, so ten thousand idle connections pay eight
+//! bytes each for it. An argument costs eight bytes of bookkeeping and at least six on the wire, and is noted
+//! when its bytes are there: an announced count allocates nothing.
 
 use super::fault::Fault;
 use super::inline;
