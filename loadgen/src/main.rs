@@ -1,1 +1,3 @@
+//! The program `loadgen`.
+
 fn main() {}

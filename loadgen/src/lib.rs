@@ -1,0 +1,22 @@
+//! A load generator that says what a request costs, without fooling anybody.
+//!
+//! The command line [as typed](cli) becomes a run [as meant](plan); on each core a [client], itself a shard, sends
+//! what is [due](pace) on its [sessions](session), checks every reply against the [workload], and [tallies](tally)
+//! it; the cores' tallies are merged into a [report] that ends in a [verdict].
+//!
+//! This crate knows nothing about the systems it measures but their [protocols](protocol). What it must measure and
+//! how honestly is told in each module; the one rule over all: a time that the generator itself has lost is shown,
+//! never hidden in the server's.
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod dialler;
+pub mod pace;
+pub mod plan;
+pub mod protocol;
+pub mod session;
+pub mod stage;
+pub mod tally;
+pub mod units;
+pub mod workload;
