@@ -1,3 +1,4 @@
 //! Being laid.
 
 pub mod fatal;
+pub mod keeper;
