@@ -26,8 +26,8 @@ use std::collections::BinaryHeap;
 /// The most cores that can share the slots; beyond it a share is under four slots.
 pub const MEMBERS_MAX: usize = 4_096;
 
-/// Up to so many members a single join keeps the bound from every placement within it (a test counts them all).
-pub const CERTAIN_MEMBERS_MAX: usize = 32;
+/// Up to so many members a single join keeps the bound from every placement within it (a test computes the worst of each).
+pub const CERTAIN_MEMBERS_MAX: usize = 43;
 
 /// How full a core may be, in hundredths of its even share.
 const LOAD_HUNDREDTHS_MAX: usize = 105;

@@ -75,6 +75,19 @@ mod tests {
         (NodeId(node), CoreId(core))
     }
 
+    /// Computed by another program from the description alone. Nodes of all versions must agree on them.
+    #[test]
+    fn points_never_change() {
+        #[track_caller]
+        fn check(member: Member, expected: [u64; 3]) {
+            let points: Vec<u64> = points_of(member).collect();
+            assert_eq!([points[0], points[1], points[255]], expected, "{member:?}");
+        }
+        check(member(0, 0), [0x7815_7844_0177_5052, 0xf07c_50ab_501c_a2c7, 0xd98c_3778_5391_900f]);
+        check(member(3, 1), [0x7f15_782b_41a0_db6a, 0x408b_1cfa_444c_35cf, 0x1080_372f_2e72_2bff]);
+        check(member(65_535, 63), [0xb8e3_d9f3_1f6b_01cf, 0x2f13_2a29_da0c_c4a6, 0xc567_9f79_ea0b_f1e0]);
+    }
+
     #[test]
     fn the_owner_is_the_nearest_point_at_or_after() {
         let members: Vec<_> = (0..5).map(|node| member(node, node % 2)).collect();

@@ -63,6 +63,12 @@ impl Hints {
         (*at <= now.micros()).then_some(*name)
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_time.len()
+    }
+
     /// When the first segment is due.
     pub(super) fn earliest(&self) -> Option<WallTime> {
         self.by_time.first().map(|(at, _)| WallTime::from_micros(*at))

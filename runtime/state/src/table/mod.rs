@@ -10,8 +10,10 @@ mod entry;
 mod hints;
 mod segment;
 mod slot_table;
+mod walk;
 
 pub use entry::{ENTRY_OVERHEAD, Entry, Value, View};
+pub use walk::Expired;
 
 use crate::slot::Slot;
 use ahash::RandomState;
@@ -25,6 +27,9 @@ use slot_table::SlotTable;
 /// The most entries that one call moves, [`Table::expire_some`] for each segment it walks. (A hash whose leading
 /// 24 bits some 64 others share would break it; with keyed hashes nobody can find one.)
 pub const MOVES_MAX: usize = SEGMENT_ENTRIES_MAX;
+
+/// A table that ran empty is freed at once up to so many segments, else bit by bit: some ten microseconds.
+const FREED_AT_ONCE_MAX: usize = 256;
 
 /// Until when a value that is being set lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,15 +49,6 @@ pub enum Set {
     New,
     /// Its value was another one.
     Replaced,
-}
-
-/// What [`Table::expire_some`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expired {
-    /// How many entries were removed.
-    pub removed: usize,
-    /// Whether more may be due already.
-    pub more: bool,
 }
 
 /// All entries of a core, by slot.
@@ -93,7 +89,7 @@ impl Table {
 
     /// The entry of a key. One that is expired at `now` is absent and removed. Marks it as used.
     pub fn get(&mut self, slot: Slot, key: &[u8], now: WallTime) -> Option<Entry<'_>> {
-        let (segment, at) = self.find_live(slot, key, now)?;
+        let (segment, at) = self.find_live(slot, self.hash(key), key, now)?;
         let bucket = self.slots[slot.index()].as_mut()?.segment_mut(segment).bucket_mut(at);
         bucket.used_second = second(now);
         Some(bucket.entry())
@@ -102,7 +98,7 @@ impl Table {
     /// The entry of a key, changing nothing: not when it was used, and if expired at `now` it is absent but stays.
     #[must_use]
     pub fn peek(&self, slot: Slot, key: &[u8], now: WallTime) -> Option<Entry<'_>> {
-        let (segment, at) = self.find(slot, key)?;
+        let (segment, at) = self.find(slot, self.hash(key), key)?;
         let bucket = self.slots[slot.index()].as_ref()?.segment(segment).bucket(at);
         (!bucket.is_expired(now)).then(|| bucket.entry())
     }
@@ -110,7 +106,7 @@ impl Table {
     /// The bytes of a value, to be changed where they lie; none for a missing key and for a blob, which others may
     /// share. Marks it as used.
     pub fn get_mut(&mut self, slot: Slot, key: &[u8], now: WallTime) -> Option<&mut [u8]> {
-        let (segment, at) = self.find_live(slot, key, now)?;
+        let (segment, at) = self.find_live(slot, self.hash(key), key, now)?;
         let bucket = self.slots[slot.index()].as_mut()?.segment_mut(segment).bucket_mut(at);
         bucket.used_second = second(now);
         bucket.body.value_mut()
@@ -121,7 +117,8 @@ impl Table {
     /// `value` is copied, except a blob of at least `BLOB_MIN` bytes, which is shared; longer plain bytes become
     /// a blob, so that they are copied only once.
     pub fn set(&mut self, slot: Slot, key: &[u8], value: Value<'_>, expiry: Expiry, now: WallTime) -> Set {
-        let found = self.find_live(slot, key, now);
+        let hash = self.hash(key);
+        let found = self.find_live(slot, hash, key, now);
         let kept = match found {
             Some((segment, at)) => self.deadline_of(slot, segment, at),
             None => NEVER,
@@ -131,17 +128,16 @@ impl Table {
             Expiry::Keep => kept,
             Expiry::At(at) => at.micros(),
         };
-        let body = Body::new(key, value);
         match found {
             Some((segment, at)) => {
-                self.replace(slot, segment, at, body, now);
+                self.replace(slot, segment, at, value, now);
                 if deadline != kept {
                     self.set_deadline(slot, segment, at, deadline);
                 }
                 Set::Replaced
             }
             None => {
-                let hash = self.hash(key);
+                let body = Body::new(key, value);
                 self.insert(slot, Bucket { deadline, hash, used_second: second(now), body });
                 Set::New
             }
@@ -150,7 +146,7 @@ impl Table {
 
     /// Removes a key. True when it was there and not expired at `now`.
     pub fn remove(&mut self, slot: Slot, key: &[u8], now: WallTime) -> bool {
-        match self.find_live(slot, key, now) {
+        match self.find_live(slot, self.hash(key), key, now) {
             Some((segment, at)) => {
                 self.take(slot, segment, at);
                 true
@@ -161,116 +157,13 @@ impl Table {
 
     /// Sets or, with none, lifts the expiry of a key. False when there is no such key at `now`.
     pub fn expire_at(&mut self, slot: Slot, key: &[u8], at: Option<WallTime>, now: WallTime) -> bool {
-        match self.find_live(slot, key, now) {
+        match self.find_live(slot, self.hash(key), key, now) {
             Some((segment, place)) => {
                 self.set_deadline(slot, segment, place, at.map_or(NEVER, WallTime::micros));
                 true
             }
             None => false,
         }
-    }
-
-    /// Removes entries that are expired at `now`, telling slot and key of each. Walks segments of at most
-    /// [`MOVES_MAX`] entries until `budget` entries were looked at, at least one segment.
-    pub fn expire_some(
-        &mut self,
-        now: WallTime,
-        budget: usize,
-        mut gone: impl FnMut(Slot, &[u8]),
-    ) -> Expired {
-        let mut seen = 0;
-        let mut removed = 0;
-        while let Some(name) = self.hints.due(now) {
-            if seen > 0 && seen >= budget {
-                return Expired { removed, more: true };
-            }
-            let (walked, buckets) = self.walk_expired(name, now);
-            seen += walked.max(1);
-            removed += buckets.len();
-            buckets.iter().for_each(|bucket| gone(name.slot, bucket.body.key()));
-        }
-        Expired { removed, more: false }
-    }
-
-    /// When [`Table::expire_some`] next has something to look at: not after the earliest expiry.
-    #[must_use]
-    pub fn next_expiry(&self) -> Option<WallTime> {
-        self.hints.earliest()
-    }
-
-    /// Shows some entries of a slot (those of one segment, at most 64) that are not expired at `now`, and returns
-    /// the cursor from which to go on: 0 to begin, 0 at the end, under 2^32 between.
-    ///
-    /// An entry that is there from the first call to the last is shown exactly once, whatever is set and removed
-    /// between calls; one that comes or goes meanwhile is shown at most once for each time it was set anew. A
-    /// cursor means the same as long as this `Table` lives; after a restart, begin again.
-    pub fn scan(&self, slot: Slot, cursor: u64, now: WallTime, mut visit: impl FnMut(Entry<'_>)) -> u64 {
-        let (Some(table), Ok(from)) = (&self.slots[slot.index()], u32::try_from(cursor)) else { return 0 };
-        let segment = table.segment(table.index_of(from));
-        segment
-            .entries()
-            .filter(|bucket| bucket.hash >= from && !bucket.is_expired(now))
-            .for_each(|bucket| visit(bucket.entry()));
-        match table.last_alike(from) {
-            u32::MAX => 0,
-            last => u64::from(last) + 1,
-        }
-    }
-
-    /// The first slot from `from` on, that one included, with an entry, expired ones counted. O([`Slot::COUNT`]).
-    #[must_use]
-    pub fn occupied_from(&self, from: Slot) -> Option<Slot> {
-        Slot::all().skip(from.index()).find(|slot| self.slots[slot.index()].is_some())
-    }
-
-    /// An entry by chance, expired ones included; none of an empty table. First a slot, then a segment, then an
-    /// entry are drawn, so entries of little-used slots are likelier. O([`Slot::COUNT`]) in a nearly empty table.
-    pub fn sample(&self, chance: &mut Stream) -> Option<(Slot, Entry<'_>)> {
-        let start = Slot::new(chance.below(Slot::COUNT as u64) as u16)?;
-        let slot = self.occupied_from(start).or_else(|| self.occupied_from(Slot::default()))?;
-        let table = self.slots[slot.index()].as_ref()?;
-        let first = chance.below(table.segments() as u64) as usize;
-        let segment = (first..table.segments())
-            .chain(0..first)
-            .map(|index| table.segment(index as u32))
-            .find(|segment| segment.len() > 0)?;
-        let bucket = segment.entries().nth(chance.below(segment.len() as u64) as usize)?;
-        Some((slot, bucket.entry()))
-    }
-
-    /// Empties a slot at once. The memory is given back by [`Table::free_some`]. Returns how many entries it had.
-    pub fn clear_slot(&mut self, slot: Slot) -> usize {
-        let Some(table) = self.slots[slot.index()].take() else { return 0 };
-        let len = table.len;
-        self.len -= len;
-        self.expiring -= table.expiring;
-        self.bytes -= table.bytes;
-        self.buried.push((slot, table));
-        len
-    }
-
-    /// Empties all slots at once: O([`Slot::COUNT`]). The memory is given back by [`Table::free_some`].
-    pub fn clear(&mut self) {
-        for slot in Slot::all() {
-            self.clear_slot(slot);
-        }
-    }
-
-    /// Frees up to `budget` segments, of at most 64 entries each, of what was cleared. True when more are left.
-    pub fn free_some(&mut self, budget: usize) -> bool {
-        for _ in 0..budget {
-            let Some((slot, table)) = self.buried.last_mut() else { return false };
-            let mut name = Name { slot: *slot, table: table.id, segment: table.segments() as u32 - 1 };
-            match table.free_one() {
-                Some(mut segment) => self.hints.set(name, &mut segment, NEVER),
-                None => {
-                    name.segment = 0;
-                    self.hints.set(name, table.segment_mut(0), NEVER);
-                    self.buried.pop();
-                }
-            }
-        }
-        !self.buried.is_empty()
     }
 
     /// How many entries there are, expired ones that were not removed yet included.
@@ -327,17 +220,16 @@ impl Table {
         (hasher.finish() >> 32) as u32
     }
 
-    fn find(&self, slot: Slot, key: &[u8]) -> Option<(u32, usize)> {
+    fn find(&self, slot: Slot, hash: u32, key: &[u8]) -> Option<(u32, usize)> {
         let table = self.slots[slot.index()].as_ref()?;
-        let hash = self.hash(key);
         let segment = table.index_of(hash);
         let at = table.segment(segment).find(hash, key)?;
         Some((segment, at))
     }
 
     /// Segment and place of a key's entry; if it is expired it is removed.
-    fn find_live(&mut self, slot: Slot, key: &[u8], now: WallTime) -> Option<(u32, usize)> {
-        let (segment, at) = self.find(slot, key)?;
+    fn find_live(&mut self, slot: Slot, hash: u32, key: &[u8], now: WallTime) -> Option<(u32, usize)> {
+        let (segment, at) = self.find(slot, hash, key)?;
         if self.slots[slot.index()].as_ref()?.segment(segment).bucket(at).is_expired(now) {
             self.take(slot, segment, at);
             self.expired += 1;
@@ -378,12 +270,20 @@ impl Table {
         self.hints.not_after(Name { slot, table: id, segment: index }, segment, deadline);
     }
 
-    fn replace(&mut self, slot: Slot, segment: u32, at: usize, body: Body, now: WallTime) {
+    /// Puts another value in the place of one: where it lies, when it is as long.
+    fn replace(&mut self, slot: Slot, segment: u32, at: usize, value: Value<'_>, now: WallTime) {
         let Some(table) = &mut self.slots[slot.index()] else { return };
         let bucket = table.segment_mut(segment).bucket_mut(at);
+        bucket.used_second = second(now);
+        if let Some(room) = bucket.body.value_mut()
+            && room.len() == value.as_bytes().len()
+        {
+            room.copy_from_slice(value.as_bytes());
+            return;
+        }
+        let body = Body::new(bucket.body.key(), value);
         let (came, went) = (body.cost(), bucket.body.cost());
         bucket.body = body;
-        bucket.used_second = second(now);
         table.bytes = table.bytes + came - went;
         self.bytes = self.bytes + came - went;
     }
@@ -412,25 +312,6 @@ impl Table {
         self.count_out(slot, &[bucket]);
     }
 
-    /// Takes what is expired out of one segment. Returns how many entries were looked at, and those taken.
-    fn walk_expired(&mut self, name: Name, now: WallTime) -> (usize, Vec<Bucket>) {
-        let Some(table) = self.slots[name.slot.index()].as_mut().filter(|table| table.id == name.table)
-        else {
-            // Of a table that was cleared and is not freed yet.
-            self.hints.forget_first();
-            return (1, Vec::new());
-        };
-        let segment = table.segment_mut(name.segment);
-        let walked = segment.len();
-        let (gone, moved) = segment.take_expired(now);
-        let earliest = segment.earliest();
-        self.hints.set(name, segment, earliest);
-        self.moved += moved as u64;
-        self.expired += gone.len() as u64;
-        self.count_out(name.slot, &gone);
-        (walked, gone)
-    }
-
     /// Puts the sums right after entries of a slot went, and lets go of the slot's table when it is empty.
     fn count_out(&mut self, slot: Slot, gone: &[Bucket]) {
         let Some(table) = &mut self.slots[slot.index()] else { return };
@@ -440,8 +321,11 @@ impl Table {
             self.expiring -= usize::from(bucket.expires());
             self.bytes -= bucket.body.cost();
         }
-        if table.len == 0 {
-            self.slots[slot.index()] = None;
+        if table.len == 0
+            && let Some(table) = self.slots[slot.index()].take()
+            && table.segments() > FREED_AT_ONCE_MAX
+        {
+            self.buried.push((slot, table));
         }
     }
 }

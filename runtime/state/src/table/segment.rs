@@ -79,7 +79,8 @@ impl Segment {
         let taken = core::mem::take(&mut self.buckets[at]);
         self.len -= 1;
         self.expiring -= u32::from(taken.expires());
-        if self.len() * 4 <= self.buckets.len() && self.buckets.len() > CAPACITIES[0] {
+        let sparse = self.len() * 4 <= self.buckets.len() && self.buckets.len() > CAPACITIES[0];
+        if sparse || self.len == 0 {
             return (taken, self.resize(self.len() + self.len() / 2));
         }
         (taken, self.close_gap(at))

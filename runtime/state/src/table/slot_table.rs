@@ -100,7 +100,7 @@ impl SlotTable {
         self.bytes -= bucket.body.cost();
     }
 
-    /// Frees its last segment. False when only the first was left.
+    /// Takes off its last segment; none when only the first is left. Of use only while it is being freed.
     pub(super) fn free_one(&mut self) -> Option<Segment> {
         self.rest.pop()
     }

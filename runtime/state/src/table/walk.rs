@@ -1,0 +1,144 @@
+//! What goes over a table in pieces: expiry, scans, samples, clearing. Each call does a bounded part, a segment or
+//! a few, and the place to go on from is either kept in the table or, for a scan, is a hash: the cursor says which
+//! hashes were passed, and since an entry never changes its hash, no growth or removal between calls can make a
+//! scan miss or repeat it.
+
+use super::Table;
+use super::entry::{Bucket, Entry, NEVER};
+use super::hints::Name;
+use crate::slot::Slot;
+use machine::{Stream, WallTime};
+
+/// What [`Table::expire_some`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// How many entries were removed.
+    pub removed: usize,
+    /// Whether more may be due already.
+    pub more: bool,
+}
+
+impl Table {
+    /// Removes entries that are expired at `now`, telling slot and key of each. Walks segments of at most
+    /// [`MOVES_MAX`] entries until `budget` entries were looked at, at least one segment.
+    pub fn expire_some(
+        &mut self,
+        now: WallTime,
+        budget: usize,
+        mut gone: impl FnMut(Slot, &[u8]),
+    ) -> Expired {
+        let mut seen = 0;
+        let mut removed = 0;
+        while let Some(name) = self.hints.due(now) {
+            if seen > 0 && seen >= budget {
+                return Expired { removed, more: true };
+            }
+            let (walked, buckets) = self.walk_expired(name, now);
+            seen += walked.max(1);
+            removed += buckets.len();
+            buckets.iter().for_each(|bucket| gone(name.slot, bucket.body.key()));
+        }
+        Expired { removed, more: false }
+    }
+
+    /// When [`Table::expire_some`] next has something to look at: not after the earliest expiry.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<WallTime> {
+        self.hints.earliest()
+    }
+
+    /// Shows some entries of a slot (those of one segment, at most 64) that are not expired at `now`, and returns
+    /// the cursor from which to go on: 0 to begin, 0 at the end, under 2^32 between.
+    ///
+    /// An entry that is there from the first call to the last is shown exactly once, whatever is set and removed
+    /// between calls; one that comes or goes meanwhile is shown at most once for each time it was set anew. A
+    /// cursor means the same as long as this `Table` lives; after a restart, begin again.
+    pub fn scan(&self, slot: Slot, cursor: u64, now: WallTime, mut visit: impl FnMut(Entry<'_>)) -> u64 {
+        let (Some(table), Ok(from)) = (&self.slots[slot.index()], u32::try_from(cursor)) else { return 0 };
+        let segment = table.segment(table.index_of(from));
+        segment
+            .entries()
+            .filter(|bucket| bucket.hash >= from && !bucket.is_expired(now))
+            .for_each(|bucket| visit(bucket.entry()));
+        match table.last_alike(from) {
+            u32::MAX => 0,
+            last => u64::from(last) + 1,
+        }
+    }
+
+    /// The first slot from `from` on, that one included, with an entry, expired ones counted. O([`Slot::COUNT`]).
+    #[must_use]
+    pub fn occupied_from(&self, from: Slot) -> Option<Slot> {
+        Slot::all().skip(from.index()).find(|slot| self.slots[slot.index()].is_some())
+    }
+
+    /// An entry by chance, expired ones included; none of an empty table. First a slot, then a segment, then an
+    /// entry are drawn, so entries of little-used slots are likelier. O([`Slot::COUNT`]) in a nearly empty table.
+    pub fn sample(&self, chance: &mut Stream) -> Option<(Slot, Entry<'_>)> {
+        let start = Slot::new(chance.below(Slot::COUNT as u64) as u16)?;
+        let slot = self.occupied_from(start).or_else(|| self.occupied_from(Slot::default()))?;
+        let table = self.slots[slot.index()].as_ref()?;
+        let first = chance.below(table.segments() as u64) as usize;
+        let segment = (first..table.segments())
+            .chain(0..first)
+            .map(|index| table.segment(index as u32))
+            .find(|segment| segment.len() > 0)?;
+        let bucket = segment.entries().nth(chance.below(segment.len() as u64) as usize)?;
+        Some((slot, bucket.entry()))
+    }
+
+    /// Empties a slot at once. The memory is given back by [`Table::free_some`]. Returns how many entries it had.
+    pub fn clear_slot(&mut self, slot: Slot) -> usize {
+        let Some(table) = self.slots[slot.index()].take() else { return 0 };
+        let len = table.len;
+        self.len -= len;
+        self.expiring -= table.expiring;
+        self.bytes -= table.bytes;
+        self.buried.push((slot, table));
+        len
+    }
+
+    /// Empties all slots at once: O([`Slot::COUNT`]). The memory is given back by [`Table::free_some`].
+    pub fn clear(&mut self) {
+        for slot in Slot::all() {
+            self.clear_slot(slot);
+        }
+    }
+
+    /// Frees up to `budget` segments, of at most 64 entries each, of what was cleared or has run
+    /// empty. True when more are left. Call it now and then.
+    pub fn free_some(&mut self, budget: usize) -> bool {
+        for _ in 0..budget {
+            let Some((slot, table)) = self.buried.last_mut() else { return false };
+            let mut name = Name { slot: *slot, table: table.id, segment: table.segments() as u32 - 1 };
+            match table.free_one() {
+                Some(mut segment) => self.hints.set(name, &mut segment, NEVER),
+                None => {
+                    name.segment = 0;
+                    self.hints.set(name, table.segment_mut(0), NEVER);
+                    self.buried.pop();
+                }
+            }
+        }
+        !self.buried.is_empty()
+    }
+
+    /// Takes what is expired out of one segment. Returns how many entries were looked at, and those taken.
+    fn walk_expired(&mut self, name: Name, now: WallTime) -> (usize, Vec<Bucket>) {
+        let Some(table) = self.slots[name.slot.index()].as_mut().filter(|table| table.id == name.table)
+        else {
+            // Of a table that was cleared and is not freed yet.
+            self.hints.forget_first();
+            return (1, Vec::new());
+        };
+        let segment = table.segment_mut(name.segment);
+        let walked = segment.len();
+        let (gone, moved) = segment.take_expired(now);
+        let earliest = segment.earliest();
+        self.hints.set(name, segment, earliest);
+        self.moved += moved as u64;
+        self.expired += gone.len() as u64;
+        self.count_out(name.slot, &gone);
+        (walked, gone)
+    }
+}
