@@ -1,0 +1,137 @@
+//! One core's log and snapshot on a disk that is slow, tears, fills and fails. What is written is safe only when
+//! a commit has ended; a power cut in the middle of one keeps whole sectors of it, so a record that lay over a
+//! sector's end is torn and gone, with all behind it.
+
+use machine::{Kept, LogMark, Stored, Stream};
+use std::collections::VecDeque;
+
+/// Bytes that a disk writes whole or not at all.
+pub(crate) const SECTOR: u64 = 512;
+/// Bytes that each record costs besides its own: length and checksum.
+const RECORD_HEADER: u64 = 8;
+
+/// A log with its snapshot; what is on the platter and what is on the way there.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// Records, oldest first, each with the mark behind it.
+    records: VecDeque<(LogMark, Box<[u8]>)>,
+    snapshot: Vec<Box<[u8]>>,
+    /// Parts of the snapshot that is being made.
+    parts: Vec<Box<[u8]>>,
+    /// Snapshots that are whole and not yet safe.
+    saving: VecDeque<(LogMark, Vec<Box<[u8]>>)>,
+    /// Everything before is safe.
+    safe: LogMark,
+    /// Everything before is in the commit that is under way.
+    submitted: LogMark,
+    next: LogMark,
+    /// A commit is under way: and whether it will tell the truth.
+    pub(crate) busy: bool,
+    pub(crate) lying: bool,
+    told_full: bool,
+    pub(crate) failed: bool,
+    /// It was said to be safe up to here although it is not.
+    claimed: LogMark,
+}
+
+impl Log {
+    pub(crate) fn append(&mut self, record: &[u8]) -> LogMark {
+        assert!(!self.told_full, "logged although the disk is full: nothing more before a Logged");
+        self.next.0 += RECORD_HEADER + record.len() as u64;
+        self.records.push_back((self.next, record.into()));
+        self.next
+    }
+
+    pub(crate) fn save(&mut self, part: &[u8]) {
+        self.parts.push(part.into());
+    }
+
+    pub(crate) fn saved(&mut self, upto: LogMark) {
+        assert!(upto <= self.next, "a snapshot stands for what was logged, up to {:?}", self.next);
+        self.saving.push_back((upto, core::mem::take(&mut self.parts)));
+    }
+
+    /// Whether there is something that a commit would make safe.
+    pub(crate) fn wants_commit(&self) -> bool {
+        !self.busy && !self.failed && (self.next > self.claimed || !self.saving.is_empty())
+    }
+
+    /// Bytes this log holds or wants to hold.
+    pub(crate) fn bytes(&self) -> u64 {
+        let first = self.records.front().map_or(self.next, |(mark, _)| *mark);
+        let parts = |parts: &Vec<Box<[u8]>>| parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        self.next.0 - first.0 + parts(&self.snapshot) + self.saving.iter().map(|(_, p)| parts(p)).sum::<u64>()
+    }
+
+    pub(crate) fn begin(&mut self, lying: bool) {
+        self.busy = true;
+        self.lying = lying;
+        self.submitted = self.next;
+    }
+
+    /// The disk is full: whether that is news.
+    pub(crate) fn full(&mut self) -> bool {
+        !core::mem::replace(&mut self.told_full, true)
+    }
+
+    /// The commit has ended; what is to be told.
+    pub(crate) fn end(&mut self) -> Vec<Stored> {
+        self.busy = false;
+        let mut told = Vec::new();
+        if !self.lying {
+            self.safe = self.submitted;
+        }
+        if self.submitted > self.claimed || self.told_full {
+            self.claimed = self.submitted;
+            self.told_full = false;
+            told.push(Stored::Logged(self.claimed));
+        }
+        while !self.lying && self.saving.front().is_some_and(|(upto, _)| *upto <= self.safe) {
+            let (upto, parts) = self.saving.pop_front().expect("there is a front");
+            self.snapshot = parts;
+            while self.records.front().is_some_and(|(mark, _)| *mark <= upto) {
+                self.records.pop_front();
+            }
+            told.push(Stored::Saved(upto));
+        }
+        told
+    }
+
+    /// The process ends here. `power`: so does the machine, and what was not safe is torn; else the kernel may
+    /// still write what it was given.
+    pub(crate) fn cut(self, power: bool, disk: &mut Stream) -> (Self, bool) {
+        let survives = if self.submitted > self.safe {
+            let span = self.submitted.0 - self.safe.0;
+            let unit = if power { SECTOR } else { 1 };
+            let whole = disk.between(0, span.div_ceil(unit)) * unit;
+            LogMark(self.safe.0 + whole.min(span))
+        } else {
+            self.safe
+        };
+        let mut records = self.records;
+        let torn = records.iter().any(|(mark, _)| *mark > survives);
+        records.retain(|(mark, _)| *mark <= survives);
+        // Without a record left, the last safe one went with the snapshot that stands for it.
+        let end = records.back().map_or(self.safe, |(mark, _)| *mark);
+        let kept = Self {
+            records,
+            snapshot: self.snapshot,
+            safe: end,
+            submitted: end,
+            next: end,
+            claimed: end,
+            ..Self::default()
+        };
+        (kept, torn)
+    }
+
+    /// What a shard is told before it starts.
+    pub(crate) fn replay(&self, mut tell: impl FnMut(Kept<'_>)) {
+        for part in &self.snapshot {
+            tell(Kept::Part(part));
+        }
+        for (_, record) in &self.records {
+            tell(Kept::Record(record));
+        }
+    }
+}

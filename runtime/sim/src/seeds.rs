@@ -1,0 +1,64 @@
+//! Runs a test over many seeds, and says how to repeat the one that failed. The only place that looks at the
+//! environment: which seeds to take is the operator's to say.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+/// Runs `test` for the seeds 0 to `count` - 1. `RINGWISE_SEED` (decimal, or hexadecimal after `0x`: a commit's
+/// hash will do, its first 16 digits count) runs that one alone; `RINGWISE_SEEDS` is another count. A failure
+/// prints the seed and the command that repeats it; a `World` that was alive prints its last steps.
+///
+/// # Panics
+/// As the test does.
+pub fn for_seeds(count: u64, mut test: impl FnMut(u64)) {
+    let (one, count) = asked(count);
+    let seeds = match one {
+        Some(seed) => seed..=seed,
+        None if count == 0 => return,
+        None => 0..=count - 1,
+    };
+    for seed in seeds {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(seed))) {
+            eprintln!("seed {seed} failed; again with:\n  {}", command(seed));
+            resume_unwind(panic);
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the operator says which seeds to run; no shard ever sees this")]
+fn asked(count: u64) -> (Option<u64>, u64) {
+    let one = std::env::var("RINGWISE_SEED").ok().map(|text| {
+        number(&text)
+            .unwrap_or_else(|| panic!("RINGWISE_SEED={text} is neither decimal nor 0x and hexadecimal"))
+    });
+    let count = std::env::var("RINGWISE_SEEDS").ok().map_or(count, |text| {
+        number(&text).unwrap_or_else(|| panic!("RINGWISE_SEEDS={text} is not a number"))
+    });
+    (one, count)
+}
+
+#[allow(clippy::disallowed_methods, reason = "names the test in a sentence for people")]
+fn command(seed: u64) -> String {
+    let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    format!("RINGWISE_SEED={seed} cargo test -p {package} {test}")
+}
+
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits.get(..16).unwrap_or(digits), 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_decimal_or_the_head_of_a_hash() {
+        assert_eq!(number("17"), Some(17));
+        assert_eq!(number("0x11"), Some(17));
+        assert_eq!(number("0x00000000000000ffdeadbeef"), Some(255));
+        assert_eq!(number("eleven"), None);
+    }
+}

@@ -1,0 +1,63 @@
+//! One call of a shard and what the world does right after it.
+
+use super::World;
+use super::events::Event;
+use crate::desk::{Desk, Want};
+use machine::{CoreId, Instant, NodeId, Now, Shard};
+use wire::peer::Message;
+
+impl<S: Shard> World<S>
+where
+    S::Said: Message<Heard = S::Heard>,
+    S::Heard: Sized,
+{
+    /// Lends the shard for one event and carries out what it wants at once.
+    pub(super) fn call<R>(
+        &mut self,
+        node: NodeId,
+        core: CoreId,
+        what: &'static str,
+        (who, detail): (u64, u64),
+        event: impl FnOnce(&mut S, Now, &mut Desk<S::Said>) -> R,
+    ) -> R {
+        self.note(Some((node, core)), what, who, detail);
+        let now = self.now_on(node);
+        let found = self.core_mut(node, core);
+        found.desk.begin();
+        let result = event(&mut found.shard, now, &mut found.desk);
+        let wants = core::mem::take(&mut found.desk.wants);
+        for want in wants {
+            self.carry_out(node, core, want);
+        }
+        result
+    }
+
+    fn carry_out(&mut self, node: NodeId, core: CoreId, want: Want) {
+        match want {
+            Want::Dial(conn, dial) => self.dial(node, core, conn, dial),
+            Want::Listen(listener, at) => self.listen(node, core, listener, at),
+            Want::Spawn(child, command) => self.spawn(node, core, child, command),
+            Want::Signal(child, signal) => self.signal(node, child, signal),
+            Want::Close(ends, pending, how) => self.closed_by_shard(ends, pending, how),
+        }
+    }
+
+    /// The core takes a turn at that instant, or at once after the one it is in.
+    pub(super) fn wake(&mut self, node: NodeId, core: CoreId, at: Instant) {
+        let time = self.time;
+        let life = self.life(node);
+        let found = self.core_mut(node, core);
+        let at = at.max(time).max(found.busy_until);
+        if found.turn_at.is_none_or(|planned| planned > at) {
+            found.turn_at = Some(at);
+            self.enter(at, Event::Turn(life, core));
+        }
+    }
+
+    /// The core takes a turn soon.
+    pub(super) fn rouse(&mut self, node: NodeId, core: CoreId) {
+        let soon = core::time::Duration::from_nanos(self.chance.schedule.between(200, 3_000));
+        let at = self.time + soon;
+        self.wake(node, core, at);
+    }
+}
