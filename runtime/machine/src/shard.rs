@@ -23,7 +23,7 @@ pub trait Shard: Sized + 'static {
     /// What a core of this system says to another.
     type Said;
     /// The same as it arrives, read in the bytes that carried it.
-    type Heard: ?Sized;
+    type Heard;
 
     /// The shard of this seat, empty.
     fn new(seat: Seat, config: &Self::Config, chance: Chance) -> Self;
@@ -147,7 +147,8 @@ pub trait Outbox {
     fn room(&self, conn: ConnId) -> usize;
 
     /// Bring nothing more of this connection for now; at most [`READ_SLACK`](crate::READ_SLACK) bytes still come.
-    /// Its end is told all the same.
+    /// That they have said all is told after the last byte, so after `resume`; that it is gone may be told before,
+    /// and what had not been brought is lost then.
     fn pause(&mut self, conn: ConnId);
 
     /// Bring again what arrives, beginning with what was not used.

@@ -80,6 +80,13 @@ impl<T> Slab<T> {
             .as_mut()
     }
 
+    /// The key of whoever lives in that place now.
+    #[must_use]
+    pub fn key_at(&self, index: u32) -> Option<Key> {
+        let place = self.places.get(index as usize)?;
+        place.tenant.as_ref().map(|_| Key { index, generation: place.generation })
+    }
+
     /// How many tenants there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,4 +1,34 @@
-//! Being laid.
+//! The shell: the only crate that knows glommio, flume, socket2 and core_affinity. It runs a [`Shard`](machine::Shard)
+//! on every core of a [`Plan`] and does what the shards say: [`run`] blocks until all are drained and gives them
+//! back.
+//!
+//! A core is one hot task of a glommio executor that owns an io_uring of its own. Its life is the [turn]: due timers,
+//! peers, completions, flush lanes, flush log, flush writes, sleep. Everything is generic over the shard and
+//! monomorphised; nothing on the data path is dynamic, locks or is shared but the counters of the [lane]s.
 
+mod boot;
+mod child;
+mod clock;
+mod conn;
+mod control;
+pub mod doctor;
 pub mod fatal;
+mod io;
 pub mod keeper;
+mod lane;
+mod link;
+mod listen;
+pub mod log;
+mod meter;
+mod net;
+mod ring;
+mod sleep;
+mod stop;
+mod store;
+mod turn;
+
+pub use boot::{Limits, Plan, Watch, allowed_cores, run};
+pub use fatal::Fatal;
+pub use keeper::Keeper;
+pub use link::Neighbours;
+pub use listen::Doors;

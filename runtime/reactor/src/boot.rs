@@ -1,0 +1,334 @@
+//! From a plan to running cores and back: one executor pinned on each core, the main thread listening for signals
+//! and reports meanwhile, and at the end every core's shard handed back.
+
+use crate::child::Children;
+use crate::clock;
+use crate::control::{Control, Report};
+use crate::io::{Counters, Io};
+use crate::keeper::{Keeper, KeeperSeat};
+use crate::lane::{Lanes, Mailbox, Parcel, Seats};
+use crate::link::{Links, Neighbours};
+use crate::listen::{Doors, Listeners};
+use crate::log::Log;
+use crate::ring::{Buffers, Ring};
+use crate::sleep;
+use crate::store::Store;
+use crate::turn::Core;
+use crate::{Fatal, stop};
+use flume::{Receiver, Sender};
+use glommio::{LocalExecutorBuilder, Placement};
+use machine::{Chance, CoreId, Deadlines, Gauges, NodeId, Seat, Shard, Slab};
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::peer::Message;
+
+/// Bounds of what one core holds. Each has an effect when it is reached, named here.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes that may wait to be sent on a connection; over it the connection ends, `Overfull`.
+    pub output_max: usize,
+    /// Over it `room` is 0 and a polite shard waits for `on_room`.
+    pub output_high: usize,
+    /// Under it `on_room` follows.
+    pub output_low: usize,
+    /// Bytes that may arrive and stay unused on a connection; over it the connection ends, `Overfull`. A large
+    /// value that a shard asked for by `need` does not count.
+    pub input_max: usize,
+    /// Bytes that may wait for a core; over it this core takes nothing more from sockets.
+    pub lane_high: usize,
+    /// Under it, it does again.
+    pub lane_low: usize,
+    /// Bytes that may wait to be sent on a link; over it the link is cut.
+    pub link_max: usize,
+    /// The longest messages of a link; a longer one cuts it.
+    pub link: wire::link::Limits,
+    /// How long a connection that was closed flushed may take to take what waits.
+    pub flush: Duration,
+    /// Buffers that receives pick from (a power of two) and the bytes of each. All in use, sockets wait.
+    pub buffers: u16,
+    /// See `buffers`.
+    pub buffer_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            output_max: 64 * 1024 * 1024,
+            output_high: 256 * 1024,
+            output_low: 64 * 1024,
+            input_max: 64 * 1024 * 1024,
+            lane_high: 4 * 1024 * 1024,
+            lane_low: 1024 * 1024,
+            link_max: 64 * 1024 * 1024,
+            link: wire::link::Limits::default(),
+            flush: Duration::from_secs(10),
+            buffers: 4096,
+            buffer_bytes: 4096,
+        }
+    }
+}
+
+/// What is to run, and how. [`Plan::new`] gives defaults that work on a bare machine.
+pub struct Plan<C> {
+    /// The system's name, as it stands in files and links.
+    pub name: &'static str,
+    /// The configuration, the same on every core.
+    pub config: C,
+    /// This node.
+    pub node: NodeId,
+    /// Kernel numbers of the cores to run on, one executor pinned on each; empty: every core allowed.
+    pub cores: Vec<usize>,
+    /// Where all chance comes from; drawn from the system by default.
+    pub seed: u64,
+    /// Ports reserved before start.
+    pub doors: Doors,
+    /// Where logs live; none: a shard that logs is told `Failed`.
+    pub data: Option<PathBuf>,
+    /// The version of what the system logs.
+    pub log_version: u16,
+    /// Who starts children; forked before any thread.
+    pub keeper: Option<Keeper>,
+    /// The other nodes, for a system that runs on several.
+    pub neighbours: Option<Neighbours>,
+    /// Bounds.
+    pub limits: Limits,
+    /// How long a drain may take.
+    pub drain: Duration,
+    /// How long a core that has nothing to do spins before it sleeps.
+    pub spin: Duration,
+    /// Called when every core has started, with what it asked for in `on_start` done.
+    pub on_ready: Box<dyn FnOnce() + Send>,
+    /// Called with the gauges of every core, each period, on the main thread.
+    pub watch: Option<(Duration, Watch)>,
+}
+
+/// What is shown the gauges of every core.
+pub type Watch = Box<dyn FnMut(&[Gauges]) + Send>;
+
+impl<C> Plan<C> {
+    /// A plan with defaults.
+    #[must_use]
+    pub fn new(name: &'static str, config: C) -> Self {
+        let mut seed = [0; 8];
+        // SAFETY: fills eight bytes of ours. Without entropy the seed stays 0, which is a seed like any other.
+        unsafe { libc::getrandom(seed.as_mut_ptr().cast(), seed.len(), 0) };
+        Self {
+            name,
+            config,
+            node: NodeId(0),
+            cores: Vec::new(),
+            seed: u64::from_ne_bytes(seed),
+            doors: Doors::default(),
+            data: None,
+            log_version: 1,
+            keeper: None,
+            neighbours: None,
+            limits: Limits::default(),
+            drain: Duration::from_secs(10),
+            spin: Duration::ZERO,
+            on_ready: Box::new(|| {}),
+            watch: None,
+        }
+    }
+}
+
+/// The cores this process may run on, by kernel number.
+#[must_use]
+pub fn allowed_cores() -> Vec<usize> {
+    let mut cores: Vec<usize> =
+        core_affinity::get_core_ids().unwrap_or_default().into_iter().map(|core| core.id).collect();
+    cores.sort_unstable();
+    cores
+}
+
+/// What one core's thread is given.
+struct Berth<C> {
+    seat: Seat,
+    config: C,
+    chance: Chance,
+    limits: Limits,
+    spin: Duration,
+    name: &'static str,
+    log_version: u16,
+    data: Option<PathBuf>,
+    doors: Doors,
+    neighbours: Option<Neighbours>,
+    keeper: Option<KeeperSeat>,
+    seats: Arc<Seats>,
+    parcels: Receiver<Parcel>,
+    controls: Receiver<Control>,
+    reports: Sender<Report>,
+}
+
+/// Runs a system on every core of the plan until all shards say that they are drained, by order or because their
+/// work is done; gives the shards back, by core.
+///
+/// # Errors
+/// What keeps it from starting or going on, as a sentence with an exit status.
+///
+/// # Panics
+/// When a shard does: the panic is carried to the caller.
+pub fn run<S>(plan: Plan<S::Config>) -> Result<Vec<S>, Fatal>
+where
+    S: Shard + Send,
+    S::Config: Clone + Send,
+    S::Said: Message<Heard = S::Heard>,
+    S::Heard: rkyv::Portable,
+{
+    let cores = chosen_cores(&plan.cores)?;
+    let signals = stop::Signals::take()?;
+    let (reports, reported) = flume::unbounded();
+    let (seats, ends) = open_seats(cores.len())?;
+    let mut keeper = plan.keeper;
+    let mut threads = Vec::new();
+    for (index, ((cpu, parcels), controls)) in cores.iter().zip(ends.0).zip(ends.1).enumerate() {
+        let core = CoreId(index as u16);
+        let berth = Berth {
+            seat: Seat { node: plan.node, core, cores: cores.len() as u16 },
+            config: plan.config.clone(),
+            chance: Chance::new(plan.seed).within("core", index as u64),
+            limits: plan.limits,
+            spin: plan.spin,
+            name: plan.name,
+            log_version: plan.log_version,
+            data: plan.data.clone(),
+            doors: plan.doors.clone(),
+            neighbours: plan.neighbours.clone(),
+            keeper: keeper.as_mut().map(|keeper| keeper.seat(core)),
+            seats: seats.clone(),
+            parcels,
+            controls,
+            reports: reports.clone(),
+        };
+        threads.push(start_core::<S>(*cpu, berth)?);
+    }
+    drop(reports);
+    let outcome =
+        stop::attend(&seats, &reported, signals, cores.len(), plan.drain, plan.on_ready, plan.watch);
+    let mut shards = Vec::new();
+    for thread in threads {
+        match thread.join() {
+            Ok(shard) => shards.extend(shard),
+            Err(error) => return Err(Fatal { status: 101, sentence: format!("a core ended: {error}") }),
+        }
+    }
+    if let Some(keeper) = keeper {
+        keeper.wait();
+    }
+    outcome.map(|()| shards)
+}
+
+fn chosen_cores(asked: &[usize]) -> Result<Vec<usize>, Fatal> {
+    let allowed = allowed_cores();
+    if asked.is_empty() {
+        return Ok(allowed);
+    }
+    match asked.iter().find(|core| !allowed.contains(core)) {
+        None => Ok(asked.to_vec()),
+        Some(core) => {
+            let sentence = format!("core {core} is not one this program may run on: choose from {allowed:?}");
+            Err(Fatal { status: 2, sentence })
+        }
+    }
+}
+
+type Ends = (Vec<Receiver<Parcel>>, Vec<Receiver<Control>>);
+
+fn open_seats(cores: usize) -> Result<(Arc<Seats>, Ends), Fatal> {
+    let mailboxes: Result<Vec<_>, _> = (0..cores).map(|_| Mailbox::new()).collect();
+    let mailboxes = mailboxes.map_err(|error| Fatal {
+        status: 3,
+        sentence: format!("no descriptor left for a core's eventfd: {error}"),
+    })?;
+    let (parcels, parcel_ends) = (0..cores).map(|_| flume::unbounded()).unzip();
+    let (controls, control_ends) = (0..cores).map(|_| flume::unbounded()).unzip();
+    let seats = Seats { mailboxes: Arc::new(mailboxes), parcels, controls };
+    Ok((Arc::new(seats), (parcel_ends, control_ends)))
+}
+
+type CoreThread<S> = glommio::ExecutorJoinHandle<Option<S>>;
+
+fn start_core<S>(cpu: usize, berth: Berth<S::Config>) -> Result<CoreThread<S>, Fatal>
+where
+    S: Shard + Send,
+    S::Config: Send,
+    S::Said: Message<Heard = S::Heard>,
+    S::Heard: rkyv::Portable,
+{
+    // A long preempt timer: with a short one an executor can park while a task is runnable (measured).
+    LocalExecutorBuilder::new(Placement::Fixed(cpu))
+        .name(&format!("{}-{}", berth.name, berth.seat.core.0))
+        .ring_depth(128)
+        .io_memory(64 * 1024)
+        .preempt_timer(Duration::from_secs(10))
+        .spawn(move || async move {
+            let reports = berth.reports.clone();
+            match live::<S>(berth).await {
+                Ok(shard) => Some(shard),
+                Err(fatal) => {
+                    let _ = reports.send(Report::Failed(fatal));
+                    let _ = reports.send(Report::Drained);
+                    None
+                }
+            }
+        })
+        .map_err(|error| Fatal { status: 3, sentence: format!("core {cpu} cannot be used: {error}") })
+}
+
+/// A core's whole life.
+async fn live<S>(berth: Berth<S::Config>) -> Result<S, Fatal>
+where
+    S: Shard,
+    S::Said: Message<Heard = S::Heard>,
+    S::Heard: rkyv::Portable,
+{
+    let machine_lacks = |what: &str, error: std::io::Error| Fatal {
+        status: 3,
+        sentence: format!("{what}: {error}; see doctor"),
+    };
+    let mut shard = S::new(berth.seat, &berth.config, berth.chance);
+    let log = open_log(&berth, &mut shard)?;
+    let ring = Ring::new().map_err(|error| machine_lacks("io_uring cannot be set up", error))?;
+    let limits = berth.limits;
+    let buffers = Buffers::new(&ring, limits.buffers, limits.buffer_bytes)
+        .map_err(|error| machine_lacks("receive buffers cannot be registered", error))?;
+    let (high, low) = (limits.lane_high, limits.lane_low);
+    let io = Io {
+        seat: berth.seat,
+        limits,
+        now: clock::now(),
+        ring,
+        conns: Slab::new(),
+        dirty: Vec::new(),
+        happenings: std::collections::VecDeque::new(),
+        starved: Vec::new(),
+        timers: Deadlines::new(),
+        patience: Deadlines::new(),
+        lanes: Lanes::new(berth.seat.core, berth.seats, berth.parcels, high, low),
+        listeners: Listeners::new(berth.doors),
+        children: Children::new(berth.keeper),
+        store: Store::new(log),
+        links: Links::new(berth.name, berth.neighbours),
+        spare: Vec::new(),
+        counters: Counters::default(),
+        drained: false,
+        fanout: 0,
+        said: PhantomData,
+    };
+    let mut core = Core::new(shard, io, buffers, berth.controls, berth.reports);
+    core.start();
+    sleep::run(&mut core, berth.spin)
+        .await
+        .map_err(|error| machine_lacks("an eventfd cannot be made", error))?;
+    core.last_words();
+    Ok(core.shard)
+}
+
+fn open_log<S: Shard>(berth: &Berth<S::Config>, shard: &mut S) -> Result<Option<Log>, Fatal> {
+    let Some(data) = &berth.data else { return Ok(None) };
+    let (log, replay) = Log::open(data, berth.seat.core, berth.name, berth.log_version)?;
+    replay.replay(|kept| shard.on_replay(kept))?;
+    Ok(Some(log))
+}

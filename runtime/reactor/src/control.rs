@@ -1,0 +1,31 @@
+//! What reaches a core from outside of all cores, and what a core reports there: orders, gathering, the answer of
+//! a name look-up, an accepted descriptor that another core passes on.
+
+use flume::Sender;
+use machine::{ConnId, CoreId, Gauges, Why};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+/// To a core.
+pub(crate) enum Control {
+    /// Count what can be counted and say it.
+    Gather(Sender<(CoreId, Gauges)>),
+    /// Take nothing new; finish within this many nanoseconds of the shared clock's now.
+    Drain(machine::Instant),
+    /// Every core is finished: end.
+    Stop,
+    /// A name that was dialled, and from which local address.
+    Resolved(ConnId, Result<SocketAddr, Why>, Option<SocketAddr>),
+    /// Another core accepted this for us, at a listener we share.
+    Accepted(SocketAddr, OwnedFd),
+}
+
+/// From a core.
+pub(crate) enum Report {
+    /// It has started, and so have all listeners it asked for.
+    Started,
+    /// It said that all is finished.
+    Drained,
+    /// It cannot go on; the sentence and the exit status.
+    Failed(crate::Fatal),
+}

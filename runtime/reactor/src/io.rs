@@ -1,0 +1,269 @@
+//! What a core holds besides its shard, and what the shard may ask of it: the reactor's side of the seam. Most
+//! calls only note what is wanted; the turn acts on the notes in its own order.
+
+use crate::child::Children;
+use crate::conn::{Conn, Owner, Stage};
+use crate::lane::Lanes;
+use crate::listen::Listeners;
+use crate::ring::Ring;
+use crate::store::Store;
+use crate::{Limits, link::Links};
+use machine::id::Key;
+use machine::{
+    Address, Blob, ChildId, Close, Command, ConnId, CoreId, Deadlines, Dial, End, FANOUT_MAX, Instant,
+    ListenerId, Listening, LogMark, NodeId, Now, Opened, Outbox, Seat, Signal, Slab, TimerId, Why,
+};
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use wire::peer::Message;
+
+/// What the shard is to be told in the next step of completions.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Opened(ConnId, Opened),
+    /// It was resumed: bring what is kept.
+    Resumed(ConnId),
+    Room(ConnId),
+    End(ConnId, End),
+    Listening(ListenerId, Listening),
+    Stored(machine::Stored),
+    Child(ChildId, machine::ChildEvent),
+    Link(NodeId, machine::Link),
+}
+
+/// What this core has done, for the gauges.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) turns: u64,
+    pub(crate) completions: u64,
+    pub(crate) parks: u64,
+    pub(crate) long_parks: u64,
+    pub(crate) sends: u64,
+    pub(crate) accepted: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) no_buffers: u64,
+}
+
+/// A core without its shard.
+pub(crate) struct Io<Said> {
+    pub(crate) seat: Seat,
+    pub(crate) limits: Limits,
+    /// As read for the batch of events at hand.
+    pub(crate) now: Now,
+    pub(crate) ring: Ring,
+    pub(crate) conns: Slab<Conn>,
+    pub(crate) dirty: Vec<ConnId>,
+    pub(crate) happenings: VecDeque<Happening>,
+    /// Connections whose receive ended for want of buffers.
+    pub(crate) starved: Vec<ConnId>,
+    pub(crate) timers: Deadlines,
+    /// Deadlines of connections: dials, lingering.
+    pub(crate) patience: Deadlines,
+    pub(crate) lanes: Lanes,
+    pub(crate) listeners: Listeners,
+    pub(crate) children: Children,
+    pub(crate) store: Store,
+    pub(crate) links: Links,
+    /// Buffers that outputs grow in, between two uses.
+    pub(crate) spare: Vec<Vec<u8>>,
+    pub(crate) counters: Counters,
+    pub(crate) drained: bool,
+    /// Tells of the event at hand.
+    pub(crate) fanout: usize,
+    pub(crate) said: PhantomData<fn(Said)>,
+}
+
+/// Buffers kept for the next outputs, and how large one may be to be kept.
+const SPARE_MAX: usize = 256;
+const SPARE_BYTES_MAX: usize = 64 * 1024;
+
+impl<Said> Io<Said> {
+    /// A connection its owner may still speak of.
+    pub(crate) fn told(&mut self, conn: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(conn.0).filter(|held| held.is_told() && held.lost.is_none())
+    }
+
+    /// Puts a connection on the list of those to be flushed at the end of the turn.
+    pub(crate) fn soil(&mut self, conn: ConnId) {
+        if let Some(held) = self.conns.get_mut(conn.0)
+            && !held.dirty
+        {
+            held.dirty = true;
+            self.dirty.push(conn);
+        }
+    }
+
+    /// Gives a connection a buffer to write in.
+    fn lend(&mut self, conn: ConnId) {
+        if let Some(buffer) = self.spare.pop()
+            && let Some(held) = self.conns.get_mut(conn.0)
+        {
+            held.output.lend(buffer);
+        }
+    }
+
+    /// Takes an output's buffer back.
+    pub(crate) fn reclaim(&mut self, conn: ConnId) {
+        if let Some(held) = self.conns.get_mut(conn.0) {
+            let buffer = held.output.reclaim();
+            if self.spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX && buffer.capacity() > 0 {
+                self.spare.push(buffer);
+            }
+        }
+    }
+
+    /// Bounds what one event may cause.
+    fn count_tell(&mut self) {
+        self.fanout += 1;
+        assert!(self.fanout <= FANOUT_MAX, "one event caused more than {FANOUT_MAX} tells");
+    }
+
+    /// After something was written: notes it for the flush, and ends the connection when too much waits.
+    pub(crate) fn written(&mut self, conn: ConnId) {
+        let (high, most) = (self.limits.output_high, self.limits.output_max);
+        let Some(held) = self.conns.get_mut(conn.0) else { return };
+        let waiting = held.output.waiting();
+        held.over_high |= waiting >= high;
+        if waiting > most && held.owner == Owner::Shard {
+            self.lose(conn, Why::Overfull);
+        } else {
+            self.soil(conn);
+        }
+    }
+
+    /// A connection's bytes, whoever owns it.
+    pub(crate) fn put(&mut self, conn: ConnId, bytes: &[u8]) {
+        let Some(held) = self.told(conn) else { return };
+        if !held.output.has_capacity() {
+            self.lend(conn);
+        }
+        if let Some(held) = self.told(conn) {
+            held.output.push(bytes);
+            self.written(conn);
+        }
+    }
+
+    /// A connection's blob, whoever owns it.
+    pub(crate) fn put_blob(&mut self, conn: ConnId, blob: Blob) {
+        if let Some(held) = self.told(conn) {
+            held.output.push_blob(blob);
+            self.written(conn);
+        }
+    }
+}
+
+impl<Said: Message> Outbox for Io<Said> {
+    type Said = Said;
+
+    fn write(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.put(conn, bytes);
+    }
+
+    fn write_blob(&mut self, conn: ConnId, blob: Blob) {
+        self.put_blob(conn, blob);
+    }
+
+    fn room(&self, conn: ConnId) -> usize {
+        let told = self.conns.get(conn.0).filter(|held| held.is_told() && held.lost.is_none());
+        told.map_or(0, |held| self.limits.output_high.saturating_sub(held.output.waiting()))
+    }
+
+    fn pause(&mut self, conn: ConnId) {
+        if let Some(held) = self.told(conn) {
+            held.paused = true;
+            self.settle_reading(conn);
+        }
+    }
+
+    fn resume(&mut self, conn: ConnId) {
+        if let Some(held) = self.told(conn)
+            && held.paused
+        {
+            held.paused = false;
+            if !held.resuming {
+                held.resuming = true;
+                self.happenings.push_back(Happening::Resumed(conn));
+            }
+        }
+    }
+
+    fn finish(&mut self, conn: ConnId) {
+        if let Some(held) = self.told(conn) {
+            held.finishing = true;
+            self.soil(conn);
+        }
+    }
+
+    fn close(&mut self, conn: ConnId, how: Close) {
+        let Some(held) = self.conns.get(conn.0).filter(|held| held.is_told()) else { return };
+        match how {
+            Close::Flushed if held.stage == Stage::Open && held.lost.is_none() => self.close_flushed(conn),
+            Close::Flushed | Close::Now => self.kill(conn),
+        }
+    }
+
+    fn dial(&mut self, dial: Dial) -> ConnId {
+        self.dial_for(Owner::Shard, dial)
+    }
+
+    fn listen(&mut self, at: Address) -> ListenerId {
+        self.start_listening(at)
+    }
+
+    fn tell(&mut self, core: CoreId, said: Said, blob: Option<Blob>) {
+        self.count_tell();
+        self.lanes.tell(core, &said, blob);
+    }
+
+    fn lane_room(&self, core: CoreId) -> usize {
+        self.lanes.room(core)
+    }
+
+    fn send(&mut self, node: NodeId, core: CoreId, said: Said, blob: Option<Blob>) {
+        self.count_tell();
+        self.send_over_link(node, core, &said, blob);
+    }
+
+    fn wake(&mut self, timer: TimerId, at: Option<Instant>) {
+        self.timers.set(timer, at);
+    }
+
+    fn log(&mut self, record: &[u8]) -> LogMark {
+        self.store.append(record)
+    }
+
+    fn save(&mut self, part: &[u8]) {
+        self.store.save(part);
+    }
+
+    fn saved(&mut self, upto: LogMark) {
+        self.store.saved(upto);
+    }
+
+    fn spawn(&mut self, command: Command) -> ChildId {
+        let (child, failed) = self.children.spawn(&command);
+        if let Some(why) = failed {
+            self.happenings.push_back(Happening::Child(child, machine::ChildEvent::Unstarted(why)));
+        }
+        child
+    }
+
+    fn signal(&mut self, child: ChildId, signal: Signal) {
+        self.children.signal(child, signal);
+    }
+
+    fn drained(&mut self) {
+        self.drained = true;
+    }
+}
+
+/// The key of a connection's own deadline.
+pub(crate) fn patience_of(conn: ConnId) -> TimerId {
+    TimerId(conn.0.to_bits())
+}
+
+/// The connection whose deadline this is.
+pub(crate) fn whose_patience(timer: TimerId) -> ConnId {
+    ConnId(Key::from_bits(timer.0))
+}

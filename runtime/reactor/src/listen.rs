@@ -1,0 +1,293 @@
+//! Listeners: ports found free before start, one listening socket a core for each address that cores share, and
+//! each accepted connection to the core that holds fewest. SO_REUSEPORT makes the kernel wake one core for each
+//! connection, but it also hides a taken port, so every address is first bound once without it.
+
+use crate::conn::Kind;
+use crate::control::Control;
+use crate::io::{Happening, Io};
+use crate::ring::{Op, Tag};
+use crate::{Fatal, net};
+use machine::{Address, CoreId, Instant, ListenerId, Listening, Opened, TimerId};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Connections that may wait to be accepted at one listener of one core (bounded again by somaxconn).
+const BACKLOG: i32 = 4096;
+/// How many more connections this core must hold than another before it passes one on.
+const SPREAD: usize = 1;
+/// When accepting is tried again after descriptors ran out.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// The internal timer for it; connections' deadlines have ids with a generation over 0.
+pub(crate) const ACCEPT_TIMER: TimerId = TimerId(1);
+
+/// Addresses that this process listens at, reserved or in use.
+#[derive(Clone, Default)]
+pub struct Doors {
+    held: Arc<Mutex<BTreeMap<SocketAddr, Door>>>,
+}
+
+struct Door {
+    /// Bound, not listening: keeps the port ours while no core listens at it.
+    _reserved: Socket,
+    group: Arc<Group>,
+}
+
+/// The cores that accept at one address.
+#[derive(Debug, Default)]
+struct Group {
+    members: Vec<AtomicBool>,
+}
+
+impl std::fmt::Debug for Doors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Doors")
+    }
+}
+
+/// More cores than any machine this runs on has.
+const CORES_MAX: usize = 1024;
+
+impl Doors {
+    /// Takes an address before anything is started; port 0 takes a free one. Gives the address with its port.
+    ///
+    /// # Errors
+    /// Status 4 with a sentence when the port is taken, forbidden, or no address of this machine.
+    pub fn reserve(&self, at: SocketAddr) -> Result<SocketAddr, Fatal> {
+        const TRIES: usize = 8;
+        let mut held = self.held.lock().expect("no panic while it was held");
+        let mut last = None;
+        for _ in 0..TRIES {
+            match open_door(at) {
+                Ok((door, found)) => {
+                    held.insert(found, door);
+                    return Ok(found);
+                }
+                // Between finding a free port and taking it again somebody else may have come.
+                Err(error) if at.port() == 0 => last = Some(error),
+                Err(error) => return Err(refusal(at, &error)),
+            }
+        }
+        Err(refusal(at, &last.expect("there was a try")))
+    }
+
+    /// A socket that listens there for one more core.
+    fn enter(&self, at: SocketAddr, core: CoreId) -> Result<(Socket, SocketAddr, Arc<Group>), Fatal> {
+        let known = at.port() != 0 && self.held.lock().expect("no panic while it was held").contains_key(&at);
+        let at = if known { at } else { self.reserve(at)? };
+        let held = self.held.lock().expect("no panic while it was held");
+        let group = held[&at].group.clone();
+        let socket = shared_socket(at).and_then(|socket| socket.listen(BACKLOG).map(|()| socket));
+        let socket = socket.map_err(|error| refusal(at, &error))?;
+        group.members[core.index()].store(true, Ordering::Relaxed);
+        Ok((socket, at, group))
+    }
+}
+
+fn refusal(at: SocketAddr, error: &io::Error) -> Fatal {
+    let why = match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => "another program listens there; choose another port or stop it".into(),
+        Some(libc::EACCES) => "ports under 1024 need the right to bind them; choose a higher one".into(),
+        Some(libc::EADDRNOTAVAIL) => "this machine has no such address".into(),
+        _ => error.to_string(),
+    };
+    Fatal { status: 4, sentence: format!("cannot listen on {at}: {why}") }
+}
+
+fn open_door(at: SocketAddr) -> io::Result<(Door, SocketAddr)> {
+    // Alone first: with SO_REUSEPORT a second server would share the port unseen.
+    let alone = new_socket(at)?;
+    alone.bind(&at.into())?;
+    alone.listen(1)?;
+    let found = alone.local_addr()?.as_socket().expect("an IP socket has an IP address");
+    drop(alone);
+    let reserved = shared_socket(found)?;
+    let group = Group { members: (0..CORES_MAX).map(|_| AtomicBool::new(false)).collect() };
+    Ok((Door { _reserved: reserved, group: Arc::new(group) }, found))
+}
+
+fn shared_socket(at: SocketAddr) -> io::Result<Socket> {
+    let socket = new_socket(at)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&at.into())?;
+    Ok(socket)
+}
+
+fn new_socket(at: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of an earlier run in TIME_WAIT are no reason not to start.
+    socket.set_reuse_address(true)?;
+    // Inherited by what is accepted.
+    socket.set_tcp_nodelay(true)?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// One core's listeners.
+pub(crate) struct Listeners {
+    doors: Doors,
+    all: Vec<Listener>,
+    /// Those that stopped accepting for want of descriptors.
+    stalled: Vec<u32>,
+}
+
+struct Listener {
+    /// None when it could not listen, or no longer does.
+    fd: Option<OwnedFd>,
+    at: Option<SocketAddr>,
+    group: Arc<Group>,
+}
+
+impl Listeners {
+    pub(crate) fn new(doors: Doors) -> Self {
+        Self { doors, all: Vec::new(), stalled: Vec::new() }
+    }
+}
+
+impl<Said> Io<Said> {
+    pub(crate) fn start_listening(&mut self, at: Address) -> ListenerId {
+        let id = ListenerId(self.listeners.all.len() as u32);
+        let (listener, what) = match self.open_listener(&at) {
+            Ok(listener) => {
+                let bound = listener.at.map_or(at, Address::Ip);
+                (listener, Listening::Bound(bound))
+            }
+            Err(sentence) => {
+                (Listener { fd: None, at: None, group: Arc::default() }, Listening::Failed(sentence.into()))
+            }
+        };
+        if let Some(fd) = &listener.fd {
+            self.ring.accept(fd.as_raw_fd(), Tag::new(Op::Accept, id.0, 0));
+        }
+        self.listeners.all.push(listener);
+        self.happenings.push_back(Happening::Listening(id, what));
+        id
+    }
+
+    fn open_listener(&self, at: &Address) -> Result<Listener, String> {
+        match at {
+            Address::Ip(at) => {
+                let entered = self.listeners.doors.enter(*at, self.seat.core);
+                let (socket, at, group) = entered.map_err(|fatal| fatal.sentence)?;
+                Ok(Listener { fd: Some(socket.into()), at: Some(at), group })
+            }
+            Address::Unix(path) => {
+                let socket =
+                    unix_listener(path).map_err(|error| format!("cannot listen on {path}: {error}"))?;
+                Ok(Listener { fd: Some(socket.into()), at: None, group: Arc::default() })
+            }
+            Address::Name(host, port) => {
+                Err(format!("cannot listen on a name ({host}:{port}): give an address"))
+            }
+        }
+    }
+
+    /// The kernel accepted a connection, or could not.
+    pub(crate) fn accepted(&mut self, listener: u32, result: i32, more: bool) {
+        let Some(held) = self.listeners.all.get(listener as usize) else { return };
+        let Some(fd) = &held.fd else {
+            if result >= 0 {
+                // SAFETY: accepted for us, owned by nobody else; dropped, so reset.
+                drop(unsafe { OwnedFd::from_raw_fd(result) });
+            }
+            return;
+        };
+        let (listening, at) = (fd.as_raw_fd(), held.at);
+        if result >= 0 {
+            // SAFETY: a descriptor that the kernel just made for us.
+            let fd = unsafe { OwnedFd::from_raw_fd(result) };
+            match (at, self.least_busy(listener)) {
+                (Some(at), Some(core)) => self.lanes.seats().control(core, Control::Accepted(at, fd)),
+                (_, _) => self.take_in(ListenerId(listener), fd),
+            }
+        }
+        if !more {
+            let short = matches!(-result, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM);
+            if short {
+                self.listeners.stalled.push(listener);
+                self.patience.set(ACCEPT_TIMER, Some(self.now.at + ACCEPT_RETRY));
+            } else if -result != libc::ECANCELED {
+                self.ring.accept(listening, Tag::new(Op::Accept, listener, 0));
+            }
+        }
+    }
+
+    /// Accepting again where descriptors had run out.
+    pub(crate) fn accept_again(&mut self) {
+        for listener in std::mem::take(&mut self.listeners.stalled) {
+            if let Some(fd) = &self.listeners.all[listener as usize].fd {
+                self.ring.accept(fd.as_raw_fd(), Tag::new(Op::Accept, listener, 0));
+            }
+        }
+    }
+
+    /// Another core that shares this listener and holds clearly fewer connections.
+    fn least_busy(&self, listener: u32) -> Option<CoreId> {
+        let group = &self.listeners.all[listener as usize].group;
+        let mailboxes = &self.lanes.seats().mailboxes;
+        let load = |core: usize| mailboxes[core].connections.load(Ordering::Relaxed);
+        let mine = self.conns.len();
+        let shared = (0..mailboxes.len())
+            .filter(|core| group.members.get(*core).is_some_and(|member| member.load(Ordering::Relaxed)));
+        let least = shared.min_by_key(|core| load(*core))?;
+        (least != self.seat.core.index() && load(least) + SPREAD < mine).then_some(CoreId(least as u16))
+    }
+
+    /// A connection that another core accepted for us.
+    pub(crate) fn passed_on(&mut self, at: SocketAddr, fd: OwnedFd) {
+        let listener = self.listeners.all.iter().position(|held| held.at == Some(at) && held.fd.is_some());
+        if let Some(listener) = listener {
+            self.take_in(ListenerId(listener as u32), fd);
+        }
+    }
+
+    fn take_in(&mut self, listener: ListenerId, fd: OwnedFd) {
+        self.counters.accepted += 1;
+        let peer = socket2::SockRef::from(&fd).peer_addr();
+        // A peer that is gone already has no address; its end will be told like any other.
+        let from = match peer.as_ref().map(|address| address.as_socket()) {
+            Ok(Some(ip)) => Address::Ip(ip),
+            Ok(None) => Address::Unix("".into()),
+            Err(error) if net::why_of(error) == machine::Why::Exhausted => return,
+            Err(_) => Address::Ip(SocketAddr::from(([0, 0, 0, 0], 0))),
+        };
+        self.settle_in(fd, Kind::Socket, Opened::Accepted { listener, from, identity: None });
+    }
+
+    /// Accepts nothing more.
+    pub(crate) fn stop_listening(&mut self) {
+        for (index, listener) in self.listeners.all.iter_mut().enumerate() {
+            if listener.fd.take().is_some() {
+                listener.group.members.get(self.seat.core.index()).inspect(|member| {
+                    member.store(false, Ordering::Relaxed);
+                });
+                self.ring.cancel(Tag::new(Op::Accept, index as u32, 0));
+            }
+        }
+        self.patience.set(ACCEPT_TIMER, None::<Instant>);
+    }
+}
+
+fn unix_listener(path: &str) -> io::Result<Socket> {
+    let address = socket2::SockAddr::unix(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    if let Err(error) = socket.bind(&address) {
+        // A file left behind by a process that is gone: nobody answers there.
+        let stale = error.raw_os_error() == Some(libc::EADDRINUSE)
+            && Socket::new(Domain::UNIX, Type::STREAM, None)?.connect(&address).is_err();
+        if !stale {
+            return Err(error);
+        }
+        std::fs::remove_file(path)?;
+        socket.bind(&address)?;
+    }
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}

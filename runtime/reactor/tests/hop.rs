@@ -1,0 +1,176 @@
+//! The shortest path through everything: real cores, real sockets, a word that crosses to another core and back,
+//! a value received into a buffer of its own, and a core that sleeps and is woken.
+
+use machine::{
+    Address, Blob, Chance, Close, ConnId, CoreId, End, Gauges, Input, Now, Opened, Order, Outbox, Peer, Seat,
+    Shard,
+};
+use reactor::Plan;
+use rkyv::{Archive, Serialize};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Lines: `hop WORD` goes to every core in turn and comes back; `blob N` and then N bytes come back; `stop` ends.
+struct Hopper {
+    seat: Seat,
+    at: SocketAddr,
+}
+
+#[derive(Archive, Serialize)]
+enum Said {
+    Hop { home: u16, index: u32, generation: u32, word: Vec<u8>, cores: u16 },
+    Stop,
+}
+
+impl Hopper {
+    fn pass_on(&self, home: u16, conn: ConnId, word: &[u8], cores: u16, out: &mut impl Outbox<Said = Said>) {
+        let next = CoreId((self.seat.core.0 + 1) % self.seat.cores);
+        let key = conn.0;
+        let hop =
+            Said::Hop { home, index: key.index, generation: key.generation, word: word.to_vec(), cores: cores + 1 };
+        out.tell(next, hop, None);
+    }
+}
+
+impl Shard for Hopper {
+    type Config = SocketAddr;
+    type Said = Said;
+    type Heard = ArchivedSaid;
+
+    fn new(seat: Seat, config: &SocketAddr, _chance: Chance) -> Self {
+        Self { seat, at: *config }
+    }
+
+    fn on_start(&mut self, _now: Now, out: &mut impl Outbox<Said = Said>) {
+        out.listen(Address::Ip(self.at));
+    }
+
+    fn on_open(&mut self, _now: Now, _conn: ConnId, _how: Opened, _out: &mut impl Outbox<Said = Said>) {}
+
+    fn on_bytes(&mut self, _now: Now, conn: ConnId, input: &mut Input<'_>, out: &mut impl Outbox<Said = Said>) {
+        while let Some(end) = input.bytes().iter().position(|byte| *byte == b'\n') {
+            let line = &input.bytes()[..end];
+            if let Some(count) = line.strip_prefix(b"blob ") {
+                let count: usize = std::str::from_utf8(count).unwrap().parse().unwrap();
+                if input.bytes().len() < end + 1 + count {
+                    input.need(end + 1 + count);
+                    return;
+                }
+                input.used(end + 1);
+                let value = input.take(count);
+                out.write_blob(conn, value);
+                continue;
+            }
+            if let Some(word) = line.strip_prefix(b"hop ") {
+                self.pass_on(self.seat.core.0, conn, word, 0, out);
+            } else if line == b"stop" {
+                out.close(conn, Close::Flushed);
+                self.seat.all_cores().for_each(|core| out.tell(core, Said::Stop, None));
+            }
+            input.used(end + 1);
+        }
+    }
+
+    fn on_end(&mut self, _now: Now, conn: ConnId, end: End, out: &mut impl Outbox<Said = Said>) {
+        if end == End::Half {
+            out.close(conn, Close::Flushed);
+        }
+    }
+
+    fn on_peer(
+        &mut self,
+        _now: Now,
+        _from: Peer,
+        heard: &ArchivedSaid,
+        _blob: Option<Blob>,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        match heard {
+            ArchivedSaid::Stop => out.drained(),
+            ArchivedSaid::Hop { home, index, generation, word, cores } => {
+                let key = machine::id::Key { index: index.to_native(), generation: generation.to_native() };
+                let conn = ConnId(key);
+                if home.to_native() == self.seat.core.0 {
+                    out.write(conn, format!("{} over {}\n", String::from_utf8_lossy(word), cores).as_bytes());
+                } else {
+                    self.pass_on(home.to_native(), conn, word, cores.to_native(), out);
+                }
+            }
+        }
+    }
+
+    fn on_order(&mut self, _now: Now, _order: Order<'_, SocketAddr>, out: &mut impl Outbox<Said = Said>) {
+        out.drained();
+    }
+
+    fn gauges(&self, _into: &mut Gauges) {}
+}
+
+fn line(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while stream.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
+        bytes.push(byte[0]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn words_cross_cores_and_values_come_back_whole() {
+    let mut plan = Plan::new("hopper", SocketAddr::from(([127, 0, 0, 1], 0)));
+    plan.config = plan.doors.reserve(plan.config).unwrap();
+    let at = plan.config;
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    plan.on_ready = Box::new(move || ready.send(()).unwrap());
+    let cores = reactor::allowed_cores().len();
+    let server = std::thread::spawn(move || reactor::run::<Hopper>(plan).map(|shards| shards.len()));
+    is_ready.recv_timeout(Duration::from_secs(10)).unwrap();
+
+    let mut streams: Vec<_> = (0..8).map(|_| TcpStream::connect(at).unwrap()).collect();
+    for stream in &mut streams {
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    }
+    for round in 0..3 {
+        for stream in &mut streams {
+            stream.write_all(b"hop wo").unwrap();
+            stream.write_all(b"rd\n").unwrap();
+        }
+        for stream in &mut streams {
+            assert_eq!(line(stream), format!("word over {cores}"));
+        }
+        // Long enough for the long sleep, so that the next round wakes cores.
+        std::thread::sleep(Duration::from_millis(30 * round));
+    }
+
+    let value: Vec<u8> = (0..3_000_000u32).map(|number| (number % 251) as u8).collect();
+    let mut sender = streams[0].try_clone().unwrap();
+    let sent = value.clone();
+    let writer = std::thread::spawn(move || {
+        sender.write_all(b"blob 3000000\n").unwrap();
+        sender.write_all(&sent).unwrap();
+        sender.write_all(b"hop after\n").unwrap();
+    });
+    let mut back = vec![0; value.len()];
+    streams[0].read_exact(&mut back).unwrap();
+    assert!(back == value);
+    assert_eq!(line(&mut streams[0]), format!("after over {cores}"));
+    writer.join().unwrap();
+
+    streams[1].write_all(b"stop\n").unwrap();
+    assert_eq!(server.join().unwrap().unwrap(), cores);
+}
+
+#[test]
+fn a_taken_port_is_found_out() {
+    let first = reactor::Doors::default();
+    let at = first.reserve(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let _listening = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let fatal = reactor::Doors::default().reserve(listener.local_addr().unwrap()).unwrap_err();
+        assert_eq!(fatal.status, 4);
+        assert!(fatal.sentence.contains("another program listens there"), "{}", fatal.sentence);
+        listener
+    };
+    assert_ne!(at.port(), 0);
+}
