@@ -20,8 +20,8 @@ const PART_SECONDS_MAX: u32 = 3600;
 /// How many words of a [`bounded`] command are the bound.
 const BOUND_WORDS: usize = 3;
 
-/// How many times as many seeds the long simulations run as the fast ones.
-const SEEDS_FACTOR: &str = "10";
+/// How many seeds each long simulation runs; the fast ones choose some ten to some hundred themselves.
+const LONG_SEEDS: &str = "1000";
 
 /// Which parts to run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -115,7 +115,7 @@ fn long_simulations(root: &Path) -> Result<(), String> {
     words.extend(["-p", "sim", "--test", "*"].map(str::to_owned));
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut command = cargo(root, &words);
-    command.env("RINGWISE_SEEDS", SEEDS_FACTOR);
+    command.env("RINGWISE_SEEDS", LONG_SEEDS);
     told(command)
 }
 
