@@ -70,7 +70,8 @@ pub enum PipeKind {
     Error,
 }
 
-/// How far a connection has ended.
+/// How far a connection has ended. A child's stream goes one way only, so it has no half: it ends `Gone(Closed)`
+/// when the child closed its side, or when we finished ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// They have said all (FIN); we may still speak.

@@ -39,14 +39,15 @@ where
     while !core.stopping {
         let busy = core.turn();
         let now = clock::instant();
-        if busy || !core.is_quiet() {
+        if busy {
             busy_at = now;
             if now.since(gave_way_at) > GIVE_WAY {
                 give_way().await;
                 gave_way_at = clock::instant();
             }
-        } else if now.since(busy_at) < spin {
-            std::hint::spin_loop();
+        }
+        if core.stopping || !core.is_quiet() || now.since(busy_at) < spin {
+            core.go_on();
         } else if now.since(busy_at) < spin + SHORT {
             short(core);
         } else {

@@ -190,9 +190,8 @@ where
         self.io.lanes.taken(&parcel);
     }
 
-    /// Takes completions and acts on them.
+    /// Takes the completions that are there and acts on them. Between turns the loop enters the ring, once.
     fn complete(&mut self) -> bool {
-        self.io.ring.enter(None);
         let mut batch = std::mem::take(&mut self.batch);
         self.io.ring.completions(&mut batch, COMPLETIONS_MAX);
         let gated = self.is_gated();
@@ -221,6 +220,13 @@ where
     /// Whether so much waits for another core or the disk that nothing more is taken from sockets.
     fn is_gated(&mut self) -> bool {
         self.io.lanes.is_full() || self.io.store.is_full()
+    }
+
+    /// Goes on without sleep: submits what was asked, and lets the ring bring what is ready.
+    pub(crate) fn go_on(&mut self) {
+        if self.io.ring.is_quiet() {
+            self.io.ring.enter(None);
+        }
     }
 
     /// Whether input is held back.
