@@ -1,0 +1,193 @@
+//! The commands about the connection itself.
+
+use super::{Command, Here, Sub, Words, subcommand};
+use crate::gather::Fold;
+use crate::peer::Question;
+use crate::refusal::Refusal;
+use wire::resp::{Version, integer};
+
+type Parsed<'r> = Result<Command<'r>, Refusal>;
+
+/// HELLO: what the client speaks and who it is. What is not said stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hello<'r> {
+    /// The version from now on.
+    pub version: Option<Version>,
+    /// Who it says it is.
+    pub credentials: Option<Credentials<'r>>,
+    /// What it calls itself.
+    pub name: Option<&'r [u8]>,
+}
+
+/// A user and a secret.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Credentials<'r> {
+    /// The user; none is the default one, asked for in the old way of a secret alone.
+    pub user: Option<&'r [u8]>,
+    /// The secret.
+    pub secret: &'r [u8],
+}
+
+impl core::fmt::Debug for Credentials<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("credentials")
+    }
+}
+
+/// CLIENT, as far as it concerns this connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientWord<'r> {
+    /// Its number.
+    Id,
+    /// Its line of CLIENT LIST.
+    Info,
+    /// Its name.
+    Name,
+    /// A new name.
+    Rename(&'r [u8]),
+    /// The name of its library.
+    Library(&'r [u8]),
+    /// The version of its library.
+    LibraryVersion(&'r [u8]),
+}
+
+pub(super) fn ping(words: Words<'_>) -> Parsed<'_> {
+    if words.len() > 2 {
+        return Err(Refusal::Arity("ping".into()));
+    }
+    Ok(Command::Here(Here::Ping(words.get(1))))
+}
+
+pub(super) fn echo(words: Words<'_>) -> Parsed<'_> {
+    Ok(Command::Here(Here::Echo(words.at(1))))
+}
+
+pub(super) fn quit(_: Words<'_>) -> Parsed<'_> {
+    Ok(Command::Here(Here::Quit))
+}
+
+pub(super) fn reset(_: Words<'_>) -> Parsed<'_> {
+    Ok(Command::Here(Here::Reset))
+}
+
+pub(super) fn select(words: Words<'_>) -> Parsed<'_> {
+    match words.integer(1)? {
+        0 => Ok(Command::Here(Here::Nothing)),
+        _ => Err(Refusal::Says("ERR DB index is out of range".into())),
+    }
+}
+
+pub(super) fn auth(words: Words<'_>) -> Parsed<'_> {
+    let credentials = match words.len() {
+        2 => Credentials { user: None, secret: words.at(1) },
+        3 => Credentials { user: Some(words.at(1)), secret: words.at(2) },
+        _ => return Err(Refusal::Syntax),
+    };
+    Ok(Command::Here(Here::Auth(credentials)))
+}
+
+pub(super) fn hello(words: Words<'_>) -> Parsed<'_> {
+    let mut hello = Hello::default();
+    if let Some(version) = words.get(1) {
+        hello.version = Some(match integer(version) {
+            Some(2) => Version::Two,
+            Some(3) => Version::Three,
+            Some(_) => return Err(Refusal::Says("NOPROTO unsupported protocol version".into())),
+            None => {
+                let says = "ERR Protocol version is not an integer or out of range";
+                return Err(Refusal::Says(says.into()));
+            }
+        });
+    }
+    let mut index = 2;
+    while index < words.len() {
+        let left = words.len() - index - 1;
+        if words.is(index, "AUTH") && left >= 2 {
+            let (user, secret) = (Some(words.at(index + 1)), words.at(index + 2));
+            hello.credentials = Some(Credentials { user, secret });
+            index += 3;
+        } else if words.is(index, "SETNAME") && left >= 1 {
+            hello.name = Some(plain(words.at(index + 1), "Client names")?);
+            index += 2;
+        } else {
+            let word =
+                String::from_utf8_lossy(&words.at(index)[..words.at(index).len().min(super::SHOWN_MAX)]);
+            return Err(Refusal::Says(format!("ERR Syntax error in HELLO option '{word}'").into()));
+        }
+    }
+    Ok(Command::Here(Here::Hello(hello)))
+}
+
+/// Bytes of a client's name or of its library's. Redis has no bound here; this one keeps a connection small.
+const NAME_MAX: usize = 1024;
+
+/// A name that can stand in a line of CLIENT LIST: printable, without spaces.
+fn plain<'r>(name: &'r [u8], what: &str) -> Result<&'r [u8], Refusal> {
+    if name.iter().any(|byte| !(b'!'..=b'~').contains(byte)) {
+        let says = format!("ERR {what} cannot contain spaces, newlines or special characters.");
+        return Err(Refusal::Says(says.into()));
+    }
+    if name.len() > NAME_MAX {
+        return Err(Refusal::Says(format!("ERR {what} cannot be longer than {NAME_MAX} bytes.").into()));
+    }
+    Ok(name)
+}
+
+pub(super) fn client(words: Words<'_>) -> Parsed<'_> {
+    const SUBS: &[Sub] = &[
+        Sub { name: "id", arity: 1, parse: |_| here(ClientWord::Id) },
+        Sub { name: "info", arity: 1, parse: |_| here(ClientWord::Info) },
+        Sub { name: "getname", arity: 1, parse: |_| here(ClientWord::Name) },
+        Sub { name: "setname", arity: 2, parse: set_name },
+        Sub { name: "setinfo", arity: 3, parse: set_info },
+        Sub { name: "list", arity: -1, parse: list },
+        Sub { name: "no-evict", arity: 2, parse: on_or_off },
+        Sub { name: "no-touch", arity: 2, parse: on_or_off },
+    ];
+    subcommand(words, "CLIENT", SUBS)
+}
+
+fn here(word: ClientWord<'_>) -> Parsed<'_> {
+    Ok(Command::Here(Here::Client(word)))
+}
+
+fn set_name(words: Words<'_>) -> Parsed<'_> {
+    here(ClientWord::Rename(plain(words.at(1), "Client names")?))
+}
+
+fn set_info(words: Words<'_>) -> Parsed<'_> {
+    if words.is(1, "LIB-NAME") {
+        here(ClientWord::Library(plain(words.at(2), "lib-name")?))
+    } else if words.is(1, "LIB-VER") {
+        here(ClientWord::LibraryVersion(plain(words.at(2), "lib-ver")?))
+    } else {
+        let word = String::from_utf8_lossy(&words.at(1)[..words.at(1).len().min(super::SHOWN_MAX)]);
+        Err(Refusal::Says(format!("ERR Unrecognized option '{word}'").into()))
+    }
+}
+
+/// CLIENT LIST [TYPE NORMAL|MASTER|REPLICA|PUBSUB]: all clients here are normal ones.
+fn list(words: Words<'_>) -> Parsed<'_> {
+    let none = match words.len() {
+        1 => false,
+        3 if words.is(1, "TYPE") => {
+            let known = ["NORMAL", "MASTER", "REPLICA", "SLAVE", "PUBSUB"];
+            if !known.iter().any(|kind| words.is(2, kind)) {
+                let word = String::from_utf8_lossy(&words.at(2)[..words.at(2).len().min(super::SHOWN_MAX)]);
+                return Err(Refusal::Says(format!("ERR Unknown client type '{word}'").into()));
+            }
+            !words.is(2, "NORMAL")
+        }
+        _ => return Err(Refusal::Syntax),
+    };
+    Ok(Command::All(Question::Clients { none }, Fold::Text(String::new())))
+}
+
+/// What changes nothing here, if it is asked for in the right words: no client is ever evicted.
+fn on_or_off(words: Words<'_>) -> Parsed<'_> {
+    if words.is(1, "ON") || words.is(1, "OFF") {
+        Ok(Command::Here(Here::Nothing))
+    } else {
+        Err(Refusal::Syntax)
+    }
+}

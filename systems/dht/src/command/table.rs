@@ -1,0 +1,235 @@
+//! The table of commands: what a client may ask, with how many words, where its keys are.
+//!
+//! The one hard thing is finding a name fast, in any case of letters: names are hashed at compile time into a small
+//! table with open addressing, so a look-up is one hash of a few bytes and, nearly always, one comparison.
+
+use super::{Command, Words, connection, keys, server, strings};
+use crate::refusal::Refusal;
+
+/// One command.
+#[derive(Debug)]
+pub struct Entry {
+    /// In small letters.
+    pub name: &'static str,
+    /// Words, the name included: exactly so many, or at least so many when negative.
+    pub arity: i8,
+    /// What it does, for clients that choose by it.
+    pub flags: &'static [Flag],
+    /// The words that are keys: first, last (negative: from the end), every how many. Zeros for none.
+    pub keys: (i8, i8, i8),
+    /// What it belongs to.
+    pub group: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// Reads its words.
+    pub(super) parse: for<'r> fn(Words<'r>) -> Result<Command<'r>, Refusal>,
+}
+
+impl Entry {
+    /// Whether it may have so many words, its name included.
+    #[must_use]
+    pub fn takes(&self, count: usize) -> bool {
+        fits(self.arity, count)
+    }
+}
+
+/// Whether so many words are as the arity says.
+pub(super) fn fits(arity: i8, count: usize) -> bool {
+    let bound = usize::from(arity.unsigned_abs());
+    if arity < 0 { count >= bound } else { count == bound }
+}
+
+/// What a command does, as COMMAND tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flag {
+    /// It may change values.
+    Write,
+    /// It changes nothing.
+    ReadOnly,
+    /// It may need more memory.
+    DenyOom,
+    /// It takes the same small time whatever is stored.
+    Fast,
+    /// For whoever runs the server.
+    Admin,
+    /// It needs no AUTH.
+    NoAuth,
+}
+
+impl Flag {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::ReadOnly => "readonly",
+            Self::DenyOom => "denyoom",
+            Self::Fast => "fast",
+            Self::Admin => "admin",
+            Self::NoAuth => "no_auth",
+        }
+    }
+}
+
+use Flag::{Admin, DenyOom, Fast, NoAuth, ReadOnly, Write};
+
+const NO_KEYS: (i8, i8, i8) = (0, 0, 0);
+const ONE_KEY: (i8, i8, i8) = (1, 1, 1);
+const ALL_KEYS: (i8, i8, i8) = (1, -1, 1);
+const ALL_PAIRS: (i8, i8, i8) = (1, -1, 2);
+
+macro_rules! commands {
+    ($($name:literal $arity:literal $flags:expr, $keys:ident, $group:literal, $parse:path, $summary:literal;)*) => {
+        /// Every command, by group.
+        pub const COMMANDS: &[Entry] = &[$(Entry {
+            name: $name,
+            arity: $arity,
+            flags: &$flags,
+            keys: $keys,
+            group: $group,
+            summary: $summary,
+            parse: $parse,
+        }),*];
+    };
+}
+
+commands! {
+    "append" 3 [Write, DenyOom, Fast], ONE_KEY, "string", strings::append, "Adds to the end of a value.";
+    "decr" 2 [Write, DenyOom, Fast], ONE_KEY, "string", strings::decr, "Takes one from an integer.";
+    "decrby" 3 [Write, DenyOom, Fast], ONE_KEY, "string", strings::decrby, "Takes a number from an integer.";
+    "get" 2 [ReadOnly, Fast], ONE_KEY, "string", strings::get, "Gives a value.";
+    "getdel" 2 [Write, Fast], ONE_KEY, "string", strings::getdel, "Gives a value and removes its key.";
+    "incr" 2 [Write, DenyOom, Fast], ONE_KEY, "string", strings::incr, "Adds one to an integer.";
+    "incrby" 3 [Write, DenyOom, Fast], ONE_KEY, "string", strings::incrby, "Adds a number to an integer.";
+    "mget" -2 [ReadOnly, Fast], ALL_KEYS, "string", strings::mget, "Gives several values.";
+    "mset" -3 [Write, DenyOom], ALL_PAIRS, "string", strings::mset, "Stores several values.";
+    "set" -3 [Write, DenyOom], ONE_KEY, "string", strings::set, "Stores a value.";
+    "setnx" 3 [Write, DenyOom, Fast], ONE_KEY, "string", strings::setnx, "Stores a value where there is none.";
+    "strlen" 2 [ReadOnly, Fast], ONE_KEY, "string", strings::strlen, "Gives a value's length in bytes.";
+    "del" -2 [Write], ALL_KEYS, "generic", keys::del, "Removes keys.";
+    "exists" -2 [ReadOnly, Fast], ALL_KEYS, "generic", keys::exists, "Counts those keys that are there.";
+    "expire" -3 [Write, Fast], ONE_KEY, "generic", keys::expire, "Lets a key expire in seconds.";
+    "persist" 2 [Write, Fast], ONE_KEY, "generic", keys::persist, "Lets a key live for ever.";
+    "pexpire" -3 [Write, Fast], ONE_KEY, "generic", keys::pexpire, "Lets a key expire in milliseconds.";
+    "pttl" 2 [ReadOnly, Fast], ONE_KEY, "generic", keys::pttl, "Gives a key's time left in milliseconds.";
+    "ttl" 2 [ReadOnly, Fast], ONE_KEY, "generic", keys::ttl, "Gives a key's time left in seconds.";
+    "type" 2 [ReadOnly, Fast], ONE_KEY, "generic", keys::kind, "Names the type of a value.";
+    "unlink" -2 [Write, Fast], ALL_KEYS, "generic", keys::del, "Removes keys.";
+    "auth" -2 [Fast, NoAuth], NO_KEYS, "connection", connection::auth, "Says who the client is.";
+    "client" -2 [Admin], NO_KEYS, "connection", connection::client, "Tells and sets what is known of clients.";
+    "echo" 2 [Fast], NO_KEYS, "connection", connection::echo, "Gives back what was said.";
+    "hello" -1 [Fast, NoAuth], NO_KEYS, "connection", connection::hello, "Agrees on a protocol version.";
+    "ping" -1 [Fast], NO_KEYS, "connection", connection::ping, "Answers.";
+    "quit" -1 [Fast, NoAuth], NO_KEYS, "connection", connection::quit, "Ends the connection.";
+    "reset" 1 [Fast, NoAuth], NO_KEYS, "connection", connection::reset, "Makes the connection as new.";
+    "select" 2 [Fast], NO_KEYS, "connection", connection::select, "Chooses a table; there is only 0.";
+    "command" -1 [], NO_KEYS, "server", server::command, "Describes commands.";
+    "config" -2 [Admin], NO_KEYS, "server", server::config, "Tells and sets parameters.";
+    "dbsize" 1 [ReadOnly, Fast], NO_KEYS, "server", server::dbsize, "Counts all keys.";
+    "flushall" -1 [Write], NO_KEYS, "server", server::flush, "Removes all keys.";
+    "flushdb" -1 [Write], NO_KEYS, "server", server::flush, "Removes all keys.";
+    "info" -1 [], NO_KEYS, "server", server::info, "Tells how the server does.";
+    "time" 1 [Fast], NO_KEYS, "server", server::time, "Tells the time.";
+}
+
+/// The place of the command of that name, for who knows it when this is compiled.
+///
+/// # Panics
+/// When there is none: then it does not compile.
+#[must_use]
+pub const fn index_of(name: &str) -> usize {
+    let mut index = 0;
+    while index < COMMANDS.len() {
+        if same(COMMANDS[index].name.as_bytes(), name.as_bytes()) {
+            return index;
+        }
+        index += 1;
+    }
+    panic!("no such command")
+}
+
+const fn same(one: &[u8], other: &[u8]) -> bool {
+    let mut index = 0;
+    while index < one.len() && index < other.len() && one[index] == other[index] {
+        index += 1;
+    }
+    index == one.len() && index == other.len()
+}
+
+/// Places of the look-up table: a power of two, at least four times the commands, so that chains stay short.
+const PLACES: usize = 512;
+const _: () = assert!(COMMANDS.len() * 4 <= PLACES);
+
+const EMPTY: u16 = u16::MAX;
+
+static LOOK_UP: [u16; PLACES] = {
+    let mut table = [EMPTY; PLACES];
+    let mut index = 0;
+    while index < COMMANDS.len() {
+        let mut place = place_of(COMMANDS[index].name.as_bytes());
+        while table[place] != EMPTY {
+            place = (place + 1) % PLACES;
+        }
+        table[place] = index as u16;
+        index += 1;
+    }
+    table
+};
+
+/// FNV-1a over the letters made small (a letter's capital differs in bit 5 alone).
+const fn place_of(name: &[u8]) -> usize {
+    let mut hash = 0x811c_9dc5_u32;
+    let mut index = 0;
+    while index < name.len() {
+        hash = (hash ^ (name[index] | 0x20) as u32).wrapping_mul(0x0100_0193);
+        index += 1;
+    }
+    (hash ^ (hash >> 16)) as usize % PLACES
+}
+
+/// Bytes of the longest name. What is longer is not even hashed: a client may send megabytes.
+const NAME_MAX: usize = 16;
+
+/// The place of the command of that name, in any case of letters.
+#[inline]
+pub(super) fn find(name: &[u8]) -> Option<usize> {
+    if name.len() > NAME_MAX {
+        return None;
+    }
+    let mut place = place_of(name);
+    loop {
+        let index = LOOK_UP[place];
+        if index == EMPTY {
+            return None;
+        }
+        let index = usize::from(index);
+        if COMMANDS[index].name.as_bytes().eq_ignore_ascii_case(name) {
+            return Some(index);
+        }
+        place = (place + 1) % PLACES;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_found_in_any_case_and_no_other() {
+        for (index, entry) in COMMANDS.iter().enumerate() {
+            assert!(entry.name.len() <= NAME_MAX && entry.name == entry.name.to_ascii_lowercase());
+            assert_eq!(find(entry.name.as_bytes()), Some(index), "{}", entry.name);
+            assert_eq!(find(entry.name.to_ascii_uppercase().as_bytes()), Some(index), "{}", entry.name);
+            assert_eq!(find(&entry.name.as_bytes()[1..]), None, "{}", entry.name);
+        }
+        for unknown in ["", "g", "gets", "ge\0", "GET ", "\u{7}et"] {
+            assert_eq!(find(unknown.as_bytes()), None, "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn a_negative_arity_is_a_least() {
+        assert!(fits(2, 2) && !fits(2, 3) && !fits(2, 1));
+        assert!(fits(-2, 2) && fits(-2, 9) && !fits(-2, 1));
+    }
+}

@@ -1,0 +1,60 @@
+//! What the operator meant, the same on every core. Parsed once in `serve`; nothing here is read from anywhere.
+
+use std::net::SocketAddr;
+
+/// The version of Redis whose words and edge cases are spoken; clients decide by it what they may use.
+pub const REDIS_VERSION: &str = "7.2.4";
+
+/// Everything a core is told before it starts.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Where every core listens for RESP; the port is one that was found free.
+    pub resp: Option<SocketAddr>,
+    /// Where every core listens for framed text.
+    pub frame: Option<SocketAddr>,
+    /// Where each core alone listens for RESP, by core; empty for none.
+    pub core_ports: Vec<SocketAddr>,
+    /// The bounds.
+    pub limits: Limits,
+    /// The process id, as INFO shows it; 0 where there is no process.
+    pub pid: u32,
+}
+
+/// What each bound is and what happens when it is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of the whole node, in equal shares for its cores (rounded up). One more is answered
+    /// `-ERR max number of clients reached` and closed.
+    pub clients_max: u32,
+    /// Bytes of a key. A longer one is answered with an error.
+    pub key_max: usize,
+    /// Bytes of a value. As an argument a longer one is a protocol fault, as in Redis; a value that would grow
+    /// over it (APPEND) is answered with an error and stays.
+    pub value_max: usize,
+    /// Bytes of one request, under what the world lets wait as input. The price of more is memory that an unfinished
+    /// request can hold.
+    pub request_max: usize,
+    /// Requests of one connection that wait for an answer or behind one. At this many no more are read until
+    /// half of them are answered. More hides more latency between cores; each place costs 32 bytes.
+    pub places_max: usize,
+    /// Bytes of answers of one connection held back by an earlier request. Over it no more are read.
+    pub held_max: usize,
+    /// Bytes of values in one answer (MGET); more is answered with an error. Under the world's `output_max`.
+    pub answer_max: usize,
+}
+
+impl Default for Limits {
+    /// 10,000 clients, 64 KiB a key, 16 MiB a value, 48 MiB a request, 1,024 places, 1 MiB held, 40 MiB an
+    /// answer.
+    fn default() -> Self {
+        Self {
+            clients_max: 10_000,
+            key_max: 64 * 1024,
+            value_max: 16 * 1024 * 1024,
+            request_max: 48 * 1024 * 1024,
+            places_max: 1024,
+            held_max: 1024 * 1024,
+            answer_max: 40 * 1024 * 1024,
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Where a request goes: done here, told to its key's owner, or gathered from several cores.
+//!
+//! The one hard thing is to stop in time. A client may send requests faster than other cores or its own connection
+//! take the answers; reading stops at the bounds, the rest stays with the world, and comes again after `resume`.
+
+use crate::act::{Act, Op, Payload};
+use crate::answer;
+use crate::command::{self, Command, Words};
+use crate::config::Limits;
+use crate::frames::{self, Asked};
+use crate::peer::{Asker, Said, Text, Told};
+use crate::refusal::Refusal;
+use crate::reply::{Says, Shape};
+use crate::session::{Session, Speaks};
+use crate::shard::{Ask, Dht};
+use machine::blob::BLOB_MIN;
+use machine::{Blob, CoreId, FANOUT_MAX, Input, Now, Outbox};
+use state::Slot;
+use wire::resp::{Request, Writer};
+use wire::{Outcome, frame};
+
+impl Dht {
+    /// Reads as many requests as there are and may be.
+    #[inline]
+    pub(crate) fn read_resp(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        input: &mut Input<'_>,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        let limits = self.config.limits;
+        while self.may_read(session, input, &limits, out) {
+            let bytes = input.bytes();
+            let Speaks::Resp { reader, .. } = &mut session.speaks else { return };
+            match reader.next(bytes) {
+                Outcome::Done { value, used } => {
+                    self.request(now, session, &value, used, input, &limits, out);
+                }
+                Outcome::Partial { need } => {
+                    if reader.blob_pending() {
+                        input.need(need);
+                    }
+                    return;
+                }
+                Outcome::Fault(fault) => {
+                    let mut words = Vec::new();
+                    fault.write(&mut words);
+                    self.say_raw(session, &words, out);
+                    session.is_closing = true;
+                }
+            }
+        }
+    }
+
+    /// The same for framed text.
+    pub(crate) fn read_frames(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        input: &mut Input<'_>,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        let limits = self.config.limits;
+        let text_max = frame::text_max(limits.key_max, limits.value_max);
+        while self.may_read(session, input, &limits, out) {
+            match frame::read_request(input.bytes(), text_max) {
+                Outcome::Done { value, used } => self.frame(now, session, value, used, input, &limits, out),
+                Outcome::Partial { need } => {
+                    if need >= BLOB_MIN {
+                        input.need(need);
+                    }
+                    return;
+                }
+                Outcome::Fault(fault) => {
+                    let mut words = Vec::new();
+                    frame::write_reply(&mut words, frame::Reply::Failure(fault.to_string().as_bytes()));
+                    self.say_raw(session, &words, out);
+                    session.is_closing = true;
+                }
+            }
+        }
+    }
+
+    /// Whether there is another request to look at. What is over is thrown away; what is too much is put off.
+    #[inline]
+    fn may_read(
+        &self,
+        session: &mut Session,
+        input: &mut Input<'_>,
+        limits: &Limits,
+        out: &mut impl Outbox<Said = Said>,
+    ) -> bool {
+        if input.bytes().is_empty() {
+            return false;
+        }
+        if session.is_closing || self.is_draining {
+            input.used(input.bytes().len());
+            return false;
+        }
+        let is_full = session.is_paused
+            || session.is_full(limits)
+            || self.direct.is_full()
+            || self.told + usize::from(self.seat.cores) > FANOUT_MAX;
+        if is_full {
+            session.has_left = true;
+            if !session.is_paused {
+                session.is_paused = true;
+                out.pause(session.conn);
+            }
+        }
+        !is_full
+    }
+
+    #[inline]
+    fn request(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        request: &Request<'_>,
+        used: usize,
+        input: &mut Input<'_>,
+        limits: &Limits,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        if request.is_empty() {
+            return input.used(used);
+        }
+        let (index, parsed) = command::parse(Words::new(request, limits, now.wall));
+        match index {
+            Some(index) => self.counts.by_command[index] += 1,
+            None => self.counts.unknown += 1,
+        }
+        session.about.last = index;
+        session.about.asked = now.at;
+        match parsed {
+            Ok(Command::One(mut op)) => {
+                let last = request.blob().map(|range| range.start);
+                self.lift_blob(&mut op, last, used, input);
+                self.one(now, session, op, Shape::from(session.version()), out);
+                return;
+            }
+            Ok(Command::Many(many)) => self.many(now, session, many, limits, out),
+            Ok(Command::All(question, fold)) => self.all(now, session, question, fold, out),
+            Ok(Command::Here(here)) => self.here(now, session, here, out),
+            Err(refusal) => self.refuse(session, &refusal, out),
+        }
+        input.used(used);
+    }
+
+    #[inline]
+    fn frame(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        request: frame::Request<'_>,
+        used: usize,
+        input: &mut Input<'_>,
+        limits: &Limits,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        session.about.asked = now.at;
+        match frames::asked(request, limits) {
+            Asked::One(mut op, shape, command) => {
+                self.counts.by_command[command] += 1;
+                session.about.last = Some(command);
+                let last = used - op.payload.bytes().len();
+                self.lift_blob(&mut op, Some(last), used, input);
+                self.one(now, session, op, shape, out);
+            }
+            Asked::Told(bytes) => {
+                self.counts.unknown += 1;
+                self.say_raw(session, &bytes, out);
+                input.used(used);
+            }
+        }
+    }
+
+    /// Uses up the request's bytes. A long payload that is to be kept becomes a blob: the very buffer it was
+    /// received into, where it is the last of its request and that begins at `last`.
+    #[inline]
+    fn lift_blob(&self, op: &mut Op<'_>, last: Option<usize>, used: usize, input: &mut Input<'_>) {
+        let Payload::Bytes(bytes) = op.payload else { return input.used(used) };
+        if bytes.len() < BLOB_MIN {
+            return input.used(used);
+        }
+        let whole = input.bytes();
+        match last.filter(|last| core::ptr::eq(whole[*last..].as_ptr(), bytes.as_ptr())) {
+            Some(last) => {
+                input.used(last);
+                op.payload = Payload::Blob(input.take(bytes.len()));
+                input.used(used - last - bytes.len());
+            }
+            None => {
+                op.payload = Payload::Blob(Blob::from(bytes.to_vec()));
+                input.used(used);
+            }
+        }
+    }
+
+    /// An act on one key: done here if it is ours, else told to its owner.
+    #[inline]
+    fn one(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        op: Op<'_>,
+        shape: Shape,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        let slot = Slot::of(op.key);
+        let owner = self.owner(slot);
+        if owner == self.seat.core {
+            let reply = self.store.execute(slot, op, now.wall);
+            answer::at_once(session, &mut self.direct, reply, shape, out);
+            return;
+        }
+        let ticket = session.pipeline.wait().0;
+        let asker = Asker { conn: session.conn.0.to_bits(), ticket, shape };
+        let (payload, blob) = match op.payload {
+            Payload::Bytes(bytes) => (Text::from_slice(bytes), None),
+            Payload::Blob(blob) => (Text::new(), Some(blob)),
+        };
+        let key = Text::from_slice(op.key);
+        self.tell(owner, Said::Ask { asker, slot: slot.number(), act: op.act, key, payload }, blob, out);
+    }
+
+    pub(crate) fn tell(
+        &mut self,
+        core: CoreId,
+        said: Said,
+        blob: Option<Blob>,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        self.told += 1;
+        self.counts.hops += 1;
+        out.tell(core, said, blob);
+    }
+
+    /// Does for another core what it asks of one key.
+    #[inline]
+    pub(crate) fn do_for(
+        &mut self,
+        now: Now,
+        from: CoreId,
+        asker: Asker,
+        act: Act,
+        ask: Ask<'_>,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        let payload = match ask.blob {
+            Some(blob) => Payload::Blob(blob),
+            None => Payload::Bytes(ask.payload),
+        };
+        let slot = Slot::new(ask.slot).unwrap_or_else(|| Slot::of(ask.key));
+        let reply = self.store.execute(slot, Op { key: ask.key, payload, act }, now.wall);
+        let (told, blob) = Told::of(reply);
+        out.tell(from, Said::Answer { asker, told }, blob);
+    }
+
+    /// Tells why not.
+    pub(crate) fn refuse(
+        &mut self,
+        session: &mut Session,
+        refusal: &Refusal,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        let words = refusal.words();
+        self.say(session, |writer| writer.error(words.as_bytes()), out);
+    }
+
+    /// Tells what needs no store, in the version spoken now.
+    pub(crate) fn say(
+        &mut self,
+        session: &mut Session,
+        write: impl FnOnce(&mut Writer<'_>),
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        let shape = Shape::from(session.version());
+        answer::at_once(session, &mut self.direct, Says(write), shape, out);
+    }
+
+    /// Tells bytes that are a whole reply already.
+    fn say_raw(&mut self, session: &mut Session, bytes: &[u8], out: &mut impl Outbox<Said = Said>) {
+        answer::at_once(session, &mut self.direct, answer::Raw(bytes), Shape::Two, out);
+    }
+}

@@ -1,0 +1,172 @@
+//! A command that waits for several cores: what is still missing, and how the parts are put together.
+//!
+//! Parts come in any order; what is told does not depend on it. One core's objection is the whole command's answer,
+//! but the other parts are waited for all the same, so that nothing of it is under way when the client hears.
+
+use crate::command::Sections;
+use crate::config::Limits;
+use crate::info::{self, Facts};
+use crate::peer::{Part, Stats};
+use crate::refusal::Fault;
+use crate::reply::{Reply, Shape, Sink, Tell};
+use machine::blob::BLOB_MIN;
+use machine::{Blob, ConnId, Ticket};
+use wire::resp::Writer;
+
+/// How parts become one answer, and what has come so far.
+#[derive(Debug)]
+pub enum Fold {
+    /// OK, once all are done.
+    Done,
+    /// The sum.
+    Sum(i64),
+    /// Values in the order of their keys.
+    Values(Vec<Option<Got>>),
+    /// Lines one after another.
+    Text(String),
+    /// The sections of INFO, from how the cores do.
+    Info {
+        /// Which.
+        sections: Sections,
+        /// What is told of the process.
+        facts: Box<Facts>,
+        /// How they do.
+        cores: Vec<Stats>,
+    },
+}
+
+/// A value that waits for others.
+#[derive(Debug)]
+pub enum Got {
+    /// A short one.
+    Bytes(Vec<u8>),
+    /// A long one.
+    Blob(Blob),
+}
+
+impl Got {
+    fn of(bytes: Vec<u8>) -> Self {
+        if bytes.len() < BLOB_MIN { Self::Bytes(bytes) } else { Self::Blob(Blob::from(bytes)) }
+    }
+
+    /// Its length in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Blob(blob) => blob.len(),
+        }
+    }
+
+    /// Whether it is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What has been put together so far.
+#[derive(Debug)]
+pub struct Sum {
+    fold: Fold,
+    refused: Option<Fault>,
+    /// Bytes of values.
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Sum {
+    /// Nothing yet, of a command with `keys` keys.
+    #[must_use]
+    pub fn new(mut fold: Fold, keys: usize, limits: &Limits) -> Self {
+        if let Fold::Values(values) = &mut fold {
+            values.resize_with(keys, || None);
+        }
+        Self { fold, refused: None, bytes: 0, bytes_max: limits.answer_max }
+    }
+
+    /// What the act on the key at `index` came to, on this core.
+    pub fn add_reply(&mut self, index: usize, reply: Reply<'_>) {
+        let got = match reply {
+            Reply::Bulk(bytes) => Got::Bytes(bytes.to_vec()),
+            Reply::Blob(blob) => Got::Blob(blob),
+            Reply::Integer(number) => return self.add(Part::Count(number)),
+            Reply::Refused(fault) => return self.add(Part::Refused(fault)),
+            Reply::Ok | Reply::Nil | Reply::Kind(_) => return,
+        };
+        self.put(index, got);
+    }
+
+    /// A core's part.
+    pub fn add(&mut self, part: Part) {
+        match (&mut self.fold, part) {
+            (_, Part::Refused(fault)) => self.refused = Some(fault),
+            (Fold::Sum(sum), Part::Count(number)) => *sum += number,
+            (Fold::Text(text), Part::Text(more)) => text.push_str(&more),
+            (Fold::Info { cores, .. }, Part::Stats(stats)) => cores.push(*stats),
+            (Fold::Values(_), Part::Values(values)) => {
+                for (index, value) in values {
+                    self.put(index as usize, Got::of(value));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// One more value; the whole is refused when they are too long together.
+    fn put(&mut self, index: usize, got: Got) {
+        self.bytes += got.len();
+        if self.bytes > self.bytes_max {
+            self.refused = Some(Fault::AnswerTooLong);
+        }
+        if self.refused.is_none()
+            && let Fold::Values(values) = &mut self.fold
+            && let Some(place) = values.get_mut(index)
+        {
+            *place = Some(got);
+        }
+    }
+}
+
+impl Tell for Sum {
+    fn tell(self, shape: Shape, into: &mut impl Sink) {
+        let version = shape.version();
+        match (self.refused, self.fold) {
+            (Some(fault), _) => Reply::Refused(fault).tell(shape, into),
+            (None, Fold::Done) => Reply::Ok.tell(shape, into),
+            (None, Fold::Sum(sum)) => Reply::Integer(sum).tell(shape, into),
+            (None, Fold::Text(text)) => {
+                Writer::new(into.bytes(), version).verbatim(*b"txt", text.as_bytes());
+            }
+            (None, Fold::Info { sections, facts, cores }) => {
+                let text = info::text(&sections, &facts, cores);
+                Writer::new(into.bytes(), version).verbatim(*b"txt", text.as_bytes());
+            }
+            (None, Fold::Values(values)) => {
+                Writer::new(into.bytes(), version).array(values.len());
+                for value in values {
+                    match value {
+                        None => Reply::Nil.tell(shape, into),
+                        Some(Got::Bytes(bytes)) => Reply::Bulk(&bytes).tell(shape, into),
+                        Some(Got::Blob(blob)) => Reply::Blob(blob).tell(shape, into),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A command that waits.
+#[derive(Debug)]
+pub struct Gather {
+    /// Whose command it is.
+    pub conn: ConnId,
+    /// Its place.
+    pub ticket: Ticket,
+    /// How it is told.
+    pub shape: Shape,
+    /// How many cores have not said their part.
+    pub missing: usize,
+    /// What has come.
+    pub sum: Sum,
+}

@@ -1,0 +1,67 @@
+//! Why a command is not done, in the exact words that clients match on.
+//!
+//! Two kinds, by who finds out: the core that reads a request ([`Refusal`]), and the core that owns the key
+//! ([`Fault`], which crosses cores and so is a plain value).
+
+use rkyv::{Archive, Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// What the owner of a key can object to.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The value is not a decimal integer of 64 bits.
+    NotAnInteger,
+    /// The sum does not fit 64 bits.
+    Overflow,
+    /// The value would be over `value_max`.
+    ValueTooLong,
+    /// The values of one answer together would be over `answer_max`.
+    AnswerTooLong,
+}
+
+impl Fault {
+    /// The error's text, code first.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::NotAnInteger => "ERR value is not an integer or out of range",
+            Self::Overflow => "ERR increment or decrement would overflow",
+            Self::ValueTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+            Self::AnswerTooLong => {
+                "ERR the values of this answer are too long together; ask for fewer keys at once"
+            }
+        }
+    }
+}
+
+/// Why a request is not a command. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Too few or too many arguments for this command.
+    Arity(Cow<'static, str>),
+    /// A word where it does not belong.
+    Syntax,
+    /// Not a decimal integer of 64 bits.
+    NotAnInteger,
+    /// A time that is past its range, for this command.
+    ExpireTime(&'static str),
+    /// A key over `key_max`.
+    KeyTooLong(usize),
+    /// Any other sentence, code first.
+    Says(Cow<'static, str>),
+}
+
+impl Refusal {
+    /// The error's text, code first.
+    #[must_use]
+    pub fn words(&self) -> Cow<'_, str> {
+        match self {
+            Self::Arity(name) => format!("ERR wrong number of arguments for '{name}' command").into(),
+            Self::Syntax => "ERR syntax error".into(),
+            Self::NotAnInteger => "ERR value is not an integer or out of range".into(),
+            Self::ExpireTime(name) => format!("ERR invalid expire time in '{name}' command").into(),
+            Self::KeyTooLong(key_max) => format!("ERR key is too long (maximum is {key_max} bytes)").into(),
+            Self::Says(words) => Cow::Borrowed(words),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A client's connection, as this core knows it: what it speaks, who it says it is, what it waits for.
+//!
+//! The one hard thing is when a connection may be read, held back or ended, as several reasons overlap: answers
+//! outstanding, an output that is full, an end that was asked for by either side. Each is a plain fact here, and
+//! [`Session::is_full`] and [`Session::is_over`] are the only places where they are put together.
+
+use crate::config::Limits;
+use crate::gather::Sum;
+use crate::peer::Told;
+use crate::reply::Shape;
+use machine::{Address, Blob, ConnId, Instant, Pipeline, Ticket};
+use std::collections::VecDeque;
+use wire::resp::{self, Reader, Version};
+
+/// One connection.
+#[derive(Debug)]
+pub struct Session {
+    /// Its id in this world.
+    pub conn: ConnId,
+    /// What it speaks.
+    pub speaks: Speaks,
+    /// What it waits for.
+    pub pipeline: Pipeline,
+    /// Answers that came while its output was full, in the order in which they came: at most `places_max`.
+    pub late: VecDeque<Late>,
+    /// Nothing is read: it has too much outstanding.
+    pub is_paused: bool,
+    /// There is input that was not used because it was full.
+    pub has_left: bool,
+    /// They have said all.
+    pub is_half: bool,
+    /// Nothing more is read, and it ends when everything is answered.
+    pub is_closing: bool,
+    /// What is told about it and seldom needed.
+    pub about: Box<About>,
+}
+
+/// What a connection speaks.
+#[derive(Debug)]
+pub enum Speaks {
+    /// RESP.
+    Resp {
+        /// Reads requests.
+        reader: Reader,
+        /// The version replies are told in.
+        version: Version,
+    },
+    /// Framed text.
+    Frames,
+}
+
+/// What is known of a client.
+#[derive(Debug)]
+pub struct About {
+    /// Its number, unique on this node while it runs.
+    pub number: u64,
+    /// Where it is.
+    pub from: Address,
+    /// What it calls itself.
+    pub name: Box<[u8]>,
+    /// Its library.
+    pub library: Box<[u8]>,
+    /// Its library's version.
+    pub library_version: Box<[u8]>,
+    /// Since when.
+    pub since: Instant,
+    /// When it last asked.
+    pub asked: Instant,
+    /// Its last command, as its place in the table.
+    pub last: Option<usize>,
+}
+
+/// An answer that waits for room.
+#[derive(Debug)]
+pub struct Late {
+    /// Its place.
+    pub ticket: Ticket,
+    /// How it is told.
+    pub shape: Shape,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// An answer that came from elsewhere.
+#[derive(Debug)]
+pub enum Answer {
+    /// Of the owner of one key.
+    One(Told, Option<Blob>),
+    /// Put together from several cores.
+    Gathered(Sum),
+}
+
+impl Session {
+    /// A new connection that speaks RESP, version 2 until it says otherwise.
+    #[must_use]
+    pub fn resp(conn: ConnId, about: About, limits: &Limits) -> Self {
+        let reader = Reader::new(resp::Limits {
+            bulk_max: limits.value_max,
+            request_max: limits.request_max,
+            ..resp::Limits::default()
+        });
+        Self::new(conn, about, Speaks::Resp { reader, version: Version::Two })
+    }
+
+    /// A new connection that speaks framed text.
+    #[must_use]
+    pub fn frames(conn: ConnId, about: About) -> Self {
+        Self::new(conn, about, Speaks::Frames)
+    }
+
+    fn new(conn: ConnId, about: About, speaks: Speaks) -> Self {
+        Self {
+            conn,
+            speaks,
+            pipeline: Pipeline::new(),
+            late: VecDeque::new(),
+            is_paused: false,
+            has_left: false,
+            is_half: false,
+            is_closing: false,
+            about: Box::new(about),
+        }
+    }
+
+    /// The version of RESP it speaks; 2 where it speaks none.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        match self.speaks {
+            Speaks::Resp { version, .. } => version,
+            Speaks::Frames => Version::Two,
+        }
+    }
+
+    /// From now on it speaks this version.
+    pub fn speak(&mut self, wanted: Version) {
+        if let Speaks::Resp { version, .. } = &mut self.speaks {
+            *version = wanted;
+        }
+    }
+
+    /// Whether so much is outstanding that nothing more should be read.
+    #[must_use]
+    pub fn is_full(&self, limits: &Limits) -> bool {
+        self.pipeline.len() >= limits.places_max || self.pipeline.held() >= limits.held_max
+    }
+
+    /// Whether so little is outstanding that a full connection may be read again.
+    #[must_use]
+    pub fn has_drained(&self, limits: &Limits) -> bool {
+        self.late.is_empty()
+            && self.pipeline.len() <= limits.places_max / 2
+            && self.pipeline.held() <= limits.held_max / 2
+    }
+
+    /// Whether all that will ever be asked here is answered.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.pipeline.is_idle() && (self.is_closing || (self.is_half && !self.has_left))
+    }
+
+    /// Its line of CLIENT LIST, without a line end.
+    #[must_use]
+    pub fn line(&self, now: Instant, core: u16) -> String {
+        let about = &self.about;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let seconds = |since: Instant| now.since(since).as_secs();
+        let last = about.last.map_or("NULL", |index| crate::command::COMMANDS[index].name);
+        let resp = match self.version() {
+            Version::Two => 2,
+            Version::Three => 3,
+        };
+        format!(
+            "id={} addr={} name={} age={} idle={} flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 watch=0 pipeline={} \
+             core={core} cmd={last} user=default lib-name={} lib-ver={} resp={resp}",
+            about.number,
+            about.from,
+            text(&about.name),
+            seconds(about.since),
+            seconds(about.asked),
+            self.pipeline.len(),
+            text(&about.library),
+            text(&about.library_version),
+        )
+    }
+}
+
+/// The connections of a core, by the small index of their ids.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    places: Vec<Option<Box<Session>>>,
+    len: usize,
+}
+
+impl Sessions {
+    /// How many there are, the one that is taken out for a moment included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds one.
+    pub fn insert(&mut self, session: Session) {
+        let index = session.conn.index();
+        if index >= self.places.len() {
+            self.places.resize_with(index + 1, || None);
+        }
+        if self.places[index].replace(Box::new(session)).is_none() {
+            self.len += 1;
+        }
+    }
+
+    /// Takes one out to work on it; [`put_back`](Self::put_back) or [`forget`](Self::forget) must follow.
+    #[inline]
+    pub fn take(&mut self, conn: ConnId) -> Option<Box<Session>> {
+        let place = self.places.get_mut(conn.index())?;
+        if place.as_ref()?.conn == conn { place.take() } else { None }
+    }
+
+    /// Puts it back.
+    #[inline]
+    pub fn put_back(&mut self, session: Box<Session>) {
+        let index = session.conn.index();
+        self.places[index] = Some(session);
+    }
+
+    /// One that was taken out does not come back.
+    pub fn forget(&mut self, session: Box<Session>) {
+        drop(session);
+        self.len -= 1;
+    }
+
+    /// All of them, by place.
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.places.iter().flatten().map(|session| &**session)
+    }
+
+    /// Their ids.
+    #[must_use]
+    pub fn conns(&self) -> Vec<ConnId> {
+        self.iter().map(|session| session.conn).collect()
+    }
+}

@@ -1,0 +1,323 @@
+//! What this core owns, and how an act changes it. Pure: told the time, it answers with a value.
+//!
+//! Every act on a key comes through [`Store::execute`], from a connection here or from another core alike, so what
+//! a command means is said once. The one hard thing is to answer without copying: a reply borrows from the table,
+//! or from `taken` where the value has left it.
+
+use crate::act::{Act, ExpireWhen, Kind, Life, Op, Payload, Set, SetAnswer, SetWhen, Unit};
+use crate::refusal::Fault;
+use crate::reply::Reply;
+use core::time::Duration;
+use machine::blob::BLOB_MIN;
+use machine::{Blob, Stream, WallTime};
+use state::{Expiry, Slot, Table, Value, View};
+use wire::resp::integer;
+
+/// Entries looked at in one sweep for expired ones: some tens of microseconds.
+const SWEEP_ENTRIES: usize = 1024;
+
+/// Segments of at most 64 entries freed in one sweep after a flush.
+const SWEEP_SEGMENTS: usize = 64;
+
+/// The table of a core, with what is counted there.
+#[derive(Debug)]
+pub struct Store {
+    table: Table,
+    value_max: usize,
+    /// A value that has left the table and is told.
+    taken: Vec<u8>,
+    /// Whether a flush left memory to be freed.
+    buried: bool,
+    /// Look-ups that found something, and that did not.
+    pub hits: u64,
+    /// Look-ups that found nothing.
+    pub misses: u64,
+    /// Entries whose time had come, since the start or the last reset.
+    expired_before: u64,
+}
+
+impl Store {
+    /// An empty store whose look-ups are keyed from `keys`, with values of at most `value_max` bytes.
+    #[must_use]
+    pub fn new(keys: &mut Stream, value_max: usize) -> Self {
+        Self {
+            table: Table::new(keys),
+            value_max,
+            taken: Vec::new(),
+            buried: false,
+            hits: 0,
+            misses: 0,
+            expired_before: 0,
+        }
+    }
+
+    /// Does it.
+    #[inline]
+    pub fn execute(&mut self, slot: Slot, op: Op<'_>, now: WallTime) -> Reply<'_> {
+        match op.act {
+            Act::Get => self.get(slot, op.key, now),
+            Act::Set(set) => self.set(slot, op.key, op.payload, set, now),
+            Act::GetDel => self.get_del(slot, op.key, now),
+            Act::Append => self.append(slot, op.key, op.payload.bytes(), now),
+            Act::StrLen => {
+                Reply::Integer(self.read(slot, op.key, now).map_or(0, |view| view.as_bytes().len() as i64))
+            }
+            Act::Add(number) => self.add(slot, op.key, number, now),
+            Act::Del => Reply::Integer(i64::from(self.table.remove(slot, op.key, now))),
+            Act::Exists => Reply::Integer(i64::from(self.read(slot, op.key, now).is_some())),
+            Act::Type => Reply::Kind(match self.read(slot, op.key, now) {
+                Some(View::Bytes(_) | View::Blob(_)) => Kind::String,
+                None => Kind::None,
+            }),
+            Act::Expire { at_ms, when } => self.expire(slot, op.key, at_ms, when, now),
+            Act::Ttl(unit) => self.ttl(slot, op.key, unit, now),
+            Act::Persist => self.persist(slot, op.key, now),
+        }
+    }
+
+    /// Removes all entries; their memory is given back sweep by sweep.
+    pub fn flush(&mut self) {
+        self.table.clear();
+        self.buried = true;
+    }
+
+    /// Removes some of what has expired and frees some of what was flushed.
+    pub fn sweep(&mut self, now: WallTime) {
+        self.table.expire_some(now, SWEEP_ENTRIES, |_, _| {});
+        if self.buried {
+            self.buried = self.table.free_some(SWEEP_SEGMENTS);
+        }
+    }
+
+    /// Whether there is anything for a sweep to do, now or later.
+    #[must_use]
+    pub fn wants_sweep(&self) -> bool {
+        self.buried || self.table.expiring() > 0
+    }
+
+    /// How long until the next sweep has something to do; nothing when that is now.
+    #[must_use]
+    pub fn due_in(&self, now: WallTime) -> Duration {
+        match self.table.next_expiry() {
+            Some(at) if !self.buried => Duration::from_micros(at.micros().saturating_sub(now.micros())),
+            Some(_) | None => Duration::ZERO,
+        }
+    }
+
+    /// Keys, those that have expired and were not swept yet included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Keys that will expire.
+    #[must_use]
+    pub fn expiring(&self) -> usize {
+        self.table.expiring()
+    }
+
+    /// Bytes that all entries are taken to cost.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
+    /// Entries whose time had come.
+    #[must_use]
+    pub fn expired(&self) -> u64 {
+        self.table.expired() - self.expired_before
+    }
+
+    /// Counts from zero again.
+    pub fn reset_counts(&mut self) {
+        (self.hits, self.misses) = (0, 0);
+        self.expired_before = self.table.expired();
+    }
+
+    /// Looks up a value and counts whether it was there.
+    #[inline]
+    fn read(&mut self, slot: Slot, key: &[u8], now: WallTime) -> Option<View<'_>> {
+        match self.table.get(slot, key, now) {
+            Some(entry) => {
+                self.hits += 1;
+                Some(entry.value)
+            }
+            None => {
+                self.misses += 1;
+                None
+            }
+        }
+    }
+
+    #[inline]
+    fn get(&mut self, slot: Slot, key: &[u8], now: WallTime) -> Reply<'_> {
+        match self.read(slot, key, now) {
+            Some(View::Bytes(bytes)) => Reply::Bulk(bytes),
+            Some(View::Blob(blob)) => Reply::Blob(blob.clone()),
+            None => Reply::Nil,
+        }
+    }
+
+    /// What GET gives, in a form that outlives the entry: bytes are put aside in `taken`.
+    fn take_aside(&mut self, slot: Slot, key: &[u8], now: WallTime) -> Aside {
+        let mut taken = core::mem::take(&mut self.taken);
+        let aside = match self.read(slot, key, now) {
+            Some(View::Bytes(bytes)) => {
+                taken.clear();
+                taken.extend_from_slice(bytes);
+                Aside::Taken
+            }
+            Some(View::Blob(blob)) => Aside::Blob(blob.clone()),
+            None => Aside::Nothing,
+        };
+        self.taken = taken;
+        aside
+    }
+
+    fn tell_aside(&self, aside: Aside) -> Reply<'_> {
+        match aside {
+            Aside::Taken => Reply::Bulk(&self.taken),
+            Aside::Blob(blob) => Reply::Blob(blob),
+            Aside::Nothing => Reply::Nil,
+        }
+    }
+
+    fn get_del(&mut self, slot: Slot, key: &[u8], now: WallTime) -> Reply<'_> {
+        let aside = self.take_aside(slot, key, now);
+        self.table.remove(slot, key, now);
+        self.tell_aside(aside)
+    }
+
+    #[inline]
+    fn set(&mut self, slot: Slot, key: &[u8], payload: Payload<'_>, set: Set, now: WallTime) -> Reply<'_> {
+        if set == Set::default() {
+            self.table.set(slot, key, payload.into(), Expiry::Never, now);
+            return Reply::Ok;
+        }
+        self.set_by_rule(slot, key, payload, set, now)
+    }
+
+    fn set_by_rule(
+        &mut self,
+        slot: Slot,
+        key: &[u8],
+        payload: Payload<'_>,
+        set: Set,
+        now: WallTime,
+    ) -> Reply<'_> {
+        let before = match set.answer {
+            SetAnswer::Before => self.take_aside(slot, key, now),
+            SetAnswer::Done | SetAnswer::Count => Aside::Nothing,
+        };
+        let stores = match set.when {
+            SetWhen::Always => true,
+            SetWhen::Absent => self.table.peek(slot, key, now).is_none(),
+            SetWhen::Present => self.table.peek(slot, key, now).is_some(),
+        };
+        if stores {
+            let expiry = match set.life {
+                Life::Ever => Expiry::Never,
+                Life::Kept => Expiry::Keep,
+                Life::Until(at_ms) => Expiry::At(wall(at_ms)),
+            };
+            self.table.set(slot, key, payload.into(), expiry, now);
+        }
+        match set.answer {
+            SetAnswer::Before => self.tell_aside(before),
+            SetAnswer::Count => Reply::Integer(i64::from(stores)),
+            SetAnswer::Done if stores => Reply::Ok,
+            SetAnswer::Done => Reply::Nil,
+        }
+    }
+
+    fn append(&mut self, slot: Slot, key: &[u8], more: &[u8], now: WallTime) -> Reply<'_> {
+        let before = self.table.get(slot, key, now).map_or(&b""[..], |entry| entry.as_bytes());
+        let length = before.len() + more.len();
+        if length > self.value_max {
+            return Reply::Refused(Fault::ValueTooLong);
+        }
+        let mut whole = Vec::with_capacity(length);
+        whole.extend_from_slice(before);
+        whole.extend_from_slice(more);
+        let whole = if length < BLOB_MIN { Value::Bytes(&whole) } else { Value::Blob(Blob::from(whole)) };
+        self.table.set(slot, key, whole, Expiry::Keep, now);
+        Reply::Integer(length as i64)
+    }
+
+    fn add(&mut self, slot: Slot, key: &[u8], number: i64, now: WallTime) -> Reply<'_> {
+        let before = match self.table.get(slot, key, now) {
+            Some(entry) => match integer(entry.as_bytes()) {
+                Some(before) => before,
+                None => return Reply::Refused(Fault::NotAnInteger),
+            },
+            None => 0,
+        };
+        let Some(sum) = before.checked_add(number) else { return Reply::Refused(Fault::Overflow) };
+        let mut digits = itoa::Buffer::new();
+        self.table.set(slot, key, digits.format(sum).as_bytes().into(), Expiry::Keep, now);
+        Reply::Integer(sum)
+    }
+
+    fn expire(&mut self, slot: Slot, key: &[u8], at_ms: i64, when: ExpireWhen, now: WallTime) -> Reply<'_> {
+        let Some(entry) = self.table.peek(slot, key, now) else { return Reply::Integer(0) };
+        let before = entry.expiry;
+        let at = wall(at_ms);
+        let refused = (when.absent && before.is_some())
+            || (when.present && before.is_none())
+            || (when.longer && before.is_none_or(|before| at <= before))
+            || (when.shorter && before.is_some_and(|before| at >= before));
+        if refused {
+            return Reply::Integer(0);
+        }
+        if at <= now {
+            self.table.remove(slot, key, now);
+        } else {
+            self.table.expire_at(slot, key, Some(at), now);
+        }
+        Reply::Integer(1)
+    }
+
+    fn ttl(&mut self, slot: Slot, key: &[u8], unit: Unit, now: WallTime) -> Reply<'_> {
+        let left = match self.table.peek(slot, key, now).map(|entry| entry.expiry) {
+            None => -2,
+            Some(None) => -1,
+            Some(Some(at)) => {
+                let left_ms = at.millis().saturating_sub(now.millis()) as i64;
+                match unit {
+                    Unit::Seconds => left_ms.saturating_add(500) / 1000,
+                    Unit::Millis => left_ms,
+                }
+            }
+        };
+        Reply::Integer(left)
+    }
+
+    fn persist(&mut self, slot: Slot, key: &[u8], now: WallTime) -> Reply<'_> {
+        let expires = self.table.peek(slot, key, now).is_some_and(|entry| entry.expiry.is_some());
+        if expires {
+            self.table.expire_at(slot, key, None, now);
+        }
+        Reply::Integer(i64::from(expires))
+    }
+}
+
+/// A value on its way out of the table.
+enum Aside {
+    Taken,
+    Blob(Blob),
+    Nothing,
+}
+
+/// A wall time of so many milliseconds; one before 1970 is long past all the same.
+fn wall(at_ms: i64) -> WallTime {
+    WallTime::from_millis(u64::try_from(at_ms).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests;
