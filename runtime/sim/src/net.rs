@@ -78,8 +78,8 @@ pub(crate) fn ip_of(node: NodeId) -> IpAddr {
 pub(crate) fn reaches(from: NodeId, dialled: &Address, node: NodeId, bound: &Address) -> bool {
     match (dialled, bound) {
         (Address::Ip(to), Address::Ip(at)) if to.port() == at.port() => {
-            let here = to.ip().is_loopback() && from == node;
-            let open = at.ip().is_unspecified() || at.ip() == to.ip();
+            let here = (to.ip().is_loopback() || to.ip().is_unspecified()) && from == node;
+            let open = at.ip().is_unspecified() || at.ip() == to.ip() || to.ip().is_unspecified();
             let named = to.ip() == ip_of(node);
             (here && (open || at.ip().is_loopback())) || (named && (open || at.ip().is_loopback()))
         }

@@ -256,6 +256,12 @@ where
         assert!(self.run_within(patience, holds), "what was waited for did not come in {patience:?}");
     }
 
+    /// How much virtual time `run_until` gives.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.setup.patience
+    }
+
     fn enter(&mut self, at: Instant, event: Event) {
         let at = at.max(self.time);
         self.agenda.enter(at, event, &mut self.chance.schedule);

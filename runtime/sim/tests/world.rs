@@ -117,6 +117,7 @@ fn run(seed: u64, faults: Faults) -> (u64, Counts) {
         assert!(said.starts_with(heard), "what was heard is not what was said");
         assert!(!calm || heard.len() == said.len(), "bytes were lost");
     }
+    world.run_for(core::time::Duration::from_secs(2));
     world.drain(NodeId(0));
     world.run_until(|world| world.drained(NodeId(0)));
     assert_eq!(world.gauges(NodeId(0)).number("connections"), 0);
