@@ -51,8 +51,8 @@ impl Table {
     /// the cursor from which to go on: 0 to begin, 0 at the end, under 2^32 between.
     ///
     /// An entry that is there from the first call to the last is shown exactly once, whatever is set and removed
-    /// between calls; one that comes or goes meanwhile is shown at most once for each time it was set anew. A
-    /// cursor means the same as long as this `Table` lives; after a restart, begin again.
+    /// between calls, and no key is ever shown twice. A cursor means the same as long as this `Table` lives; after
+    /// a restart, begin again.
     pub fn scan(&self, slot: Slot, cursor: u64, now: WallTime, mut visit: impl FnMut(Entry<'_>)) -> u64 {
         let (Some(table), Ok(from)) = (&self.slots[slot.index()], u32::try_from(cursor)) else { return 0 };
         let segment = table.segment(table.index_of(from));
