@@ -9,7 +9,7 @@ use crate::keeper::{Keeper, KeeperSeat};
 use crate::lane::{Lanes, Mailbox, Parcel, Seats};
 use crate::link::{Links, Neighbours};
 use crate::listen::{Doors, Listeners};
-use crate::log::Log;
+use crate::log::{Log, Replayed};
 use crate::ring::{Buffers, Ring};
 use crate::sleep;
 use crate::store::Store;
@@ -87,7 +87,7 @@ pub struct Plan<C> {
     /// Where logs live; none: a shard that logs is told `Failed`.
     pub data: Option<PathBuf>,
     /// The version of what the system logs.
-    pub log_version: u16,
+    pub log_version: u32,
     /// Who starts children; forked before any thread.
     pub keeper: Option<Keeper>,
     /// The other nodes, for a system that runs on several.
@@ -151,7 +151,7 @@ struct Berth<C> {
     limits: Limits,
     spin: Duration,
     name: &'static str,
-    log_version: u16,
+    log_version: u32,
     data: Option<PathBuf>,
     doors: Doors,
     neighbours: Option<Neighbours>,
@@ -314,6 +314,7 @@ where
         spare: Vec::new(),
         counters: Counters::default(),
         drained: false,
+        is_ending: false,
         fanout: 0,
         said: PhantomData,
     };
@@ -328,7 +329,15 @@ where
 
 fn open_log<S: Shard>(berth: &Berth<S::Config>, shard: &mut S) -> Result<Option<Log>, Fatal> {
     let Some(data) = &berth.data else { return Ok(None) };
-    let (log, replay) = Log::open(data, berth.seat.core, berth.name, berth.log_version)?;
-    replay.replay(|kept| shard.on_replay(kept))?;
+    let (name, core) = (berth.name, berth.seat.core.0);
+    let (log, found) =
+        Log::open(data, berth.seat, name, berth.log_version, &mut |kept| shard.on_replay(kept))?;
+    if found.torn_bytes > 0 {
+        let Replayed { parts, records, torn_bytes } = found;
+        eprintln!(
+            "{name}: core {core} kept {parts} snapshot parts and {records} records; {torn_bytes} bytes of an \
+             unfinished write at the end were never acknowledged and are gone"
+        );
+    }
     Ok(Some(log))
 }

@@ -69,6 +69,8 @@ pub(crate) struct Io<Said> {
     pub(crate) spare: Vec<Vec<u8>>,
     pub(crate) counters: Counters,
     pub(crate) drained: bool,
+    /// The core is over: connections are left with a FIN, not a reset.
+    pub(crate) is_ending: bool,
     /// Tells of the event at hand.
     pub(crate) fanout: usize,
     pub(crate) said: PhantomData<fn(Said)>,

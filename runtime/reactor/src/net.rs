@@ -292,7 +292,7 @@ impl<Said> Io<Said> {
         if held.stage == Stage::Dead {
             return;
         }
-        let orderly = held.finished && held.ended;
+        let orderly = self.is_ending || (held.finished && held.ended);
         if let Some(fd) = held.fd.as_ref()
             && held.kind == Kind::Socket
             && !orderly

@@ -172,8 +172,7 @@ impl Ring {
     }
 
     pub(crate) fn sync(&mut self, fd: RawFd, tag: Tag) {
-        let entry = opcode::Fsync::new(types::Fd(fd)).flags(types::FsyncFlags::DATASYNC).build();
-        self.push(entry, tag);
+        self.push(opcode::Fsync::new(types::Fd(fd)).build(), tag);
     }
 
     pub(crate) fn cancel(&mut self, target: Tag) {

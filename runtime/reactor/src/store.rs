@@ -58,6 +58,16 @@ impl Store {
         !self.full && self.log.as_ref().is_some_and(|log| log.waiting() > WAITING_MAX)
     }
 
+    /// Whether all that was asked is safe, or cannot be.
+    pub(crate) fn is_done(&self) -> bool {
+        !self.in_flight && (self.full || self.log.as_ref().is_none_or(Log::is_idle))
+    }
+
+    /// Whether the disk is at work on bytes of ours.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.in_flight
+    }
+
     pub(crate) fn waiting(&self) -> usize {
         self.log.as_ref().map_or(0, Log::waiting)
     }

@@ -28,6 +28,8 @@ const PARCELS_MAX: usize = 64;
 const TIMERS_MAX: usize = 256;
 /// How long a core that was told to stop goes on sending what it had said.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// The same for what it had logged.
+const LAST_SYNC: Duration = Duration::from_secs(5);
 /// Bytes read from a pipe in one call.
 const PIPE_READ: usize = 64 * 1024;
 
@@ -520,15 +522,30 @@ where
         }
     }
 
-    /// After the last turn: what was said is still sent, for as long as somebody takes it, in short bounds.
+    /// After the last turn: what was said is still sent and what was logged still stored, for as long as somebody
+    /// takes it, in bounds. Then everything the kernel holds of ours is asked back, so that nothing is freed under
+    /// its hands.
     pub(crate) fn last_words(&mut self) {
-        let until = clock::instant() + LAST_WORDS;
+        let (said, safe) = (clock::instant() + LAST_WORDS, clock::instant() + LAST_SYNC);
+        self.drain_until(|core| {
+            let unsent = core.io.conns.iter().any(|(_, held)| held.is_unsent()) && clock::instant() < said;
+            let unsafe_yet = !core.io.store.is_done() && clock::instant() < safe;
+            unsent || unsafe_yet
+        });
+        self.io.stop_listening();
+        self.io.is_ending = true;
+        self.io.conns.keys().into_iter().for_each(|key| self.io.kill(ConnId(key)));
+        let gone = clock::instant() + LAST_WORDS;
+        self.drain_until(|core| {
+            core.io.store.is_in_flight() || (!core.io.conns.is_empty() && clock::instant() < gone)
+        });
+    }
+
+    fn drain_until(&mut self, mut goes_on: impl FnMut(&Self) -> bool) {
         loop {
             self.io.now = clock::now();
-            self.io.flush();
-            self.io.lanes.flush();
-            let waits = self.io.conns.iter().any(|(_, held)| held.is_unsent());
-            if !waits || clock::instant() >= until {
+            self.flush();
+            if !goes_on(self) {
                 return;
             }
             self.io.ring.enter(Some(Duration::from_millis(1)));
