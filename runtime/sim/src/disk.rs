@@ -29,6 +29,8 @@ pub(crate) struct Log {
     pub(crate) busy: bool,
     pub(crate) lying: bool,
     told_full: bool,
+    /// The shard has heard that it is full, and must log nothing.
+    pub(crate) known_full: bool,
     pub(crate) failed: bool,
     /// It was said to be safe up to here although it is not.
     claimed: LogMark,
@@ -36,7 +38,7 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn append(&mut self, record: &[u8]) -> LogMark {
-        assert!(!self.told_full, "logged although the disk is full: nothing more before a Logged");
+        assert!(!self.known_full, "logged although the disk is full: nothing more before a Logged");
         self.next.0 += RECORD_HEADER + record.len() as u64;
         self.records.push_back((self.next, record.into()));
         self.next

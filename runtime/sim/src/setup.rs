@@ -72,6 +72,9 @@ pub struct Limits {
     pub output_high: usize,
     /// Under so many, it has again.
     pub output_low: usize,
+    /// Bytes that may arrive and stay unused on a connection before it ends, overfull. A large value that a shard
+    /// waits for does not count.
+    pub input_max: usize,
     /// Connections a core takes; more are reset.
     pub connections_max: usize,
     /// From so many bytes waiting for any core on, nothing more is taken from sockets.
@@ -90,10 +93,11 @@ impl Default for Limits {
             output_max: 64 << 20,
             output_high: 256 << 10,
             output_low: 64 << 10,
+            input_max: 64 << 20,
             connections_max: 65_536,
-            lane_high: 1 << 20,
-            lane_low: 256 << 10,
-            link_max: 16 << 20,
+            lane_high: 4 << 20,
+            lane_low: 1 << 20,
+            link_max: 64 << 20,
             disk_max: 64 << 30,
         }
     }

@@ -39,6 +39,12 @@ where
                     machine::Stored::Full => ("on_stored full", 0),
                     machine::Stored::Failed => ("on_stored failed", 0),
                 };
+                let log = &mut self.core_mut(node, core).desk.log;
+                match what {
+                    machine::Stored::Full => log.known_full = true,
+                    machine::Stored::Logged(_) => log.known_full = false,
+                    machine::Stored::Saved(_) | machine::Stored::Failed => {}
+                }
                 self.call(node, core, name, (upto, 0), |shard, now, out| shard.on_stored(now, what, out));
             }
             Told::Listening(listener, what) => {
@@ -104,7 +110,11 @@ where
         self.serve_half(node, core, conn);
         let Some(found) = self.core_mut(node, core).desk.conn(conn) else { return };
         if let Some(why) = found.gone {
+            let ends = found.ends;
             self.core_mut(node, core).desk.conns.remove(conn.0);
+            if let Some(ends) = ends {
+                self.break_off(ends.wire, ends.side, Why::Reset);
+            }
             self.call(node, core, gone_by(why), (conn.0.to_bits(), 0), |shard, now, out| {
                 shard.on_end(now, conn, End::Gone(why), out);
             });
@@ -197,8 +207,10 @@ where
             (core::mem::take(&mut found.need), found.received_at, found.sent_at);
         let held = need >= machine::blob::BLOB_MIN || (need > 0 && hold);
         let who = (conn.0.to_bits(), kept.len() as u64);
-        let (rest, need) = if held {
-            let blob = Blob::from(kept);
+        // The rest comes by itself, behind the buffer that was waited for.
+        let split = if held && self.chance.faults.below(2) == 0 { need } else { kept.len() };
+        let (mut rest, need) = if held {
+            let blob = Blob::from(kept[..split].to_vec());
             let mut input = Input::held(&blob, received_at, sent_at);
             self.call(node, core, "on_bytes held", who, |shard, now, out| {
                 shard.on_bytes(now, conn, &mut input, out);
@@ -213,9 +225,19 @@ where
             let (used, need) = input.outcome();
             (kept[used..].to_vec(), need)
         };
-        if let Some(found) = self.core_mut(node, core).desk.conn(conn) {
-            found.kept = rest;
-            found.need = need;
+        rest.extend_from_slice(&kept[split..]);
+        let most = self.setup.limits.input_max;
+        let desk = &mut self.core_mut(node, core).desk;
+        let Some(found) = desk.conn(conn) else { return };
+        let unused = rest.len();
+        found.kept = rest;
+        found.need = need;
+        if split < kept.len() {
+            found.again = true;
+            desk.activate(conn);
+        }
+        if unused > most && need < machine::blob::BLOB_MIN {
+            desk.ends(conn, Why::Overfull);
         }
     }
 
