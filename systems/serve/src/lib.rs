@@ -1,1 +1,14 @@
-//! Being laid.
+//! The programs: what is typed becomes what is meant, and then the reactor runs it.
+//!
+//! The only crate that knows systems and reactor together, and the only place where command line, environment and
+//! configuration files are read. It decides nothing about a request. What all programs share (options, layering,
+//! the READY line, logs, refusals) is here once; a program adds its own options and its plan.
+
+pub mod doctor;
+pub mod doors;
+pub mod logs;
+pub mod options;
+pub mod values;
+
+#[cfg(feature = "dht")]
+pub mod dht;

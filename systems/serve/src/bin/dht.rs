@@ -1,1 +1,8 @@
-fn main() {}
+//! The program `dht`.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ! {
+    serve::dht::main()
+}

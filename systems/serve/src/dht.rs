@@ -1,0 +1,108 @@
+//! The program `dht`: its options, its plan, and the order in which it starts.
+
+use crate::logs::{self, Level};
+use crate::options::{self, Common};
+use crate::{doctor, doors};
+use ::dht::{Config, Dht, Limits};
+use clap::{Args, Parser, Subcommand};
+use reactor::{Doors, Fatal, Plan, fatal};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Where RESP is served when nobody says otherwise.
+const PORT: u16 = 6379;
+/// Where framed text is.
+const FRAME_PORT: u16 = 5050;
+/// The first core's own port.
+const CORE_PORT: u16 = 7000;
+
+#[derive(Parser)]
+#[command(name = "dht", version, about = "A distributed hash table: every core owns a part of all keys")]
+struct Typed {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Serve in the foreground until SIGTERM
+    Serve(Box<Serve>),
+    /// Say what this machine lacks, each with the line to type
+    Doctor,
+}
+
+#[derive(Args)]
+struct Serve {
+    #[command(flatten)]
+    common: Common,
+    /// Where RESP is served; 0 takes a free one, and READY tells it
+    #[arg(long, env = "RINGWISE_PORT", default_value_t = PORT)]
+    port: u16,
+    /// Where framed text is served [default: 5050, or a free one with --port 0]
+    #[arg(long, env = "RINGWISE_FRAME_PORT", value_name = "PORT")]
+    frame_port: Option<u16>,
+    /// The first core's own port, the next core having the next [default: 7000, or free ones with --port 0]
+    #[arg(long, env = "RINGWISE_CORE_PORT", value_name = "PORT")]
+    core_port: Option<u16>,
+    /// One more client is answered an error and closed
+    #[arg(long, env = "RINGWISE_MAX_CLIENTS", default_value_t = Limits::default().clients_max, value_name = "COUNT",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    max_clients: u32,
+}
+
+/// The whole program.
+pub fn main() -> ! {
+    fatal::install("dht");
+    let outcome = options::parse::<Typed>().and_then(|typed| match typed.what {
+        What::Serve(asked) => serve(&asked),
+        What::Doctor => doctor::show(Limits::default().clients_max as usize),
+    });
+    match outcome {
+        Ok(()) => std::process::exit(0),
+        Err(why) => fatal::exit(why),
+    }
+}
+
+fn serve(asked: &Serve) -> Result<(), Fatal> {
+    let common = &asked.common;
+    logs::want(common.log_level, common.log_format);
+    common.refuse_strangers()?;
+    let cores = match common.cores() {
+        chosen if chosen.is_empty() => reactor::allowed_cores(),
+        chosen => chosen,
+    };
+    doctor::before_start(cores.len(), asked.max_clients as usize)?;
+    let doors = Doors::default();
+    let free = |default: u16| if asked.port == 0 { 0 } else { default };
+    let resp = doors.reserve(SocketAddr::new(common.listen, asked.port))?;
+    let frame_port = asked.frame_port.unwrap_or_else(|| free(FRAME_PORT));
+    let frame = doors.reserve(SocketAddr::new(common.listen, frame_port))?;
+    let core_port = asked.core_port.unwrap_or_else(|| free(CORE_PORT));
+    let core_ports = doors::for_cores(&doors, common.listen, core_port, cores.len())?;
+    let pid = std::process::id();
+    let ready = format!("READY dht resp={resp} cores={} frame={frame} pid={pid}", doors::listed(&core_ports));
+    let mut plan = Plan::new(
+        "dht",
+        Config {
+            resp: Some(resp),
+            frame: Some(frame),
+            core_ports,
+            limits: Limits { clients_max: asked.max_clients, ..Limits::default() },
+            pid,
+        },
+    );
+    plan.cores = cores;
+    plan.doors = doors;
+    plan.data = common.data.clone();
+    plan.drain = common.drain_timeout;
+    plan.spin = Duration::from_micros(common.spin_us);
+    plan.on_ready = Box::new(move || {
+        // Whoever started us may not care to read it.
+        let _ = writeln!(std::io::stdout(), "{ready}");
+        logs::say(Level::Info, &ready);
+    });
+    reactor::run::<Dht>(plan)?;
+    logs::say(Level::Info, "drained");
+    Ok(())
+}
