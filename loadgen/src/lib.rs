@@ -10,13 +10,21 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod client;
 pub mod dialler;
+pub mod doctor;
+pub mod environment;
+pub mod live;
 pub mod pace;
 pub mod plan;
 pub mod protocol;
+pub mod report;
+pub mod run;
 pub mod session;
 pub mod stage;
+pub mod table;
 pub mod tally;
 pub mod units;
+pub mod verdict;
 pub mod workload;

@@ -1,14 +1,17 @@
 //! The run as it is meant: every default filled in, every name resolved, every bound held. What is in here can be
 //! run; what cannot was refused with a sentence when the command line was read.
 
+use crate::cli::RunArgs;
 use crate::protocol::Dialect;
 use crate::units::{Mix, Rate};
-use std::net::{IpAddr, SocketAddr};
+use crate::workload::{KEYS_MAX, key_size_min};
+use reactor::fatal::Fatal;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Local ports that one source address has towards one target, by Linux's default `ip_local_port_range`.
-pub const PORTS_A_PAIR: u64 = 28_232;
+/// Exit status for a target that cannot be reached.
+pub const STATUS_UNREACHABLE: u8 = 1;
 /// The most connections: more than any machine has descriptors for by default.
 pub const CONNECTIONS_MAX: u64 = 10_000_000;
 /// The most requests in flight on a connection.
@@ -116,4 +119,161 @@ pub struct Run {
     pub strict: bool,
     /// The commit that is measured, as far as it was told.
     pub git_commit: String,
+}
+
+impl Run {
+    /// What these words mean. `command` is the whole line, `drawn_seed` the seed when none was typed.
+    ///
+    /// # Errors
+    /// A sentence: wrong use, or a host that has no address.
+    pub fn mean(typed: RunArgs, command: String, drawn_seed: u64) -> Result<Self, Fatal> {
+        let (dialect, addresses) = target(&typed.target)?;
+        check(&typed)?;
+        let targets = addresses.split(',').map(resolve).collect::<Result<Vec<_>, _>>()?;
+        let sources = typed.source.unwrap_or_default();
+        let matches = |source: &IpAddr| targets.iter().all(|target| target.is_ipv4() == source.is_ipv4());
+        if let Some(source) = sources.iter().find(|source| !matches(source)) {
+            return Err(Fatal::misuse(format!("--source {source} and the target are not of one family")));
+        }
+        let duration = match (typed.duration, typed.requests) {
+            (None, None) => Some(Duration::from_secs(10)),
+            (duration, _) => duration,
+        };
+        let load = Load {
+            dialect,
+            targets,
+            sources,
+            connections: typed.connections as u32,
+            pipeline: typed.pipeline as u32,
+            rate: typed.rate,
+            ramp: typed.ramp,
+            warm_up: typed.warm_up,
+            duration,
+            requests: typed.requests,
+            keys: typed.keys,
+            key_size: typed.key_size,
+            value_size: typed.value_size,
+            mix: typed.mix,
+            seed: typed.seed.unwrap_or(drawn_seed),
+            timeout: typed.timeout,
+            preload: !typed.no_load,
+        };
+        Ok(Self {
+            load,
+            target: typed.target,
+            command,
+            cores: typed.cores.unwrap_or_default(),
+            out: typed.out,
+            strict: typed.strict,
+            git_commit: typed.git_commit,
+        })
+    }
+}
+
+/// Protocol and addresses of a target.
+fn target(text: &str) -> Result<(Dialect, &str), Fatal> {
+    let wrong =
+        || Fatal::misuse(format!("{text:?} is no target: write resp://host:port or frame://host:port"));
+    let (scheme, addresses) = text.split_once("://").ok_or_else(wrong)?;
+    let dialect = match scheme {
+        "resp" => Dialect::Resp,
+        "frame" => Dialect::Frame,
+        _ => return Err(wrong()),
+    };
+    match addresses.split(',').all(|address| address.contains(':')) {
+        true => Ok((dialect, addresses.trim_end_matches('/'))),
+        false => Err(wrong()),
+    }
+}
+
+/// The first address of `host:port`.
+fn resolve(text: &str) -> Result<SocketAddr, Fatal> {
+    let unreachable = |why: String| Fatal {
+        status: STATUS_UNREACHABLE,
+        sentence: format!("{text} cannot be reached: {why}"),
+    };
+    let mut all = text.to_socket_addrs().map_err(|error| unreachable(error.to_string()))?;
+    all.next().ok_or_else(|| unreachable("the host has no address".to_owned()))
+}
+
+/// Whether every number is within its bounds.
+fn check(typed: &RunArgs) -> Result<(), Fatal> {
+    let bounds = [
+        ("--connections", typed.connections, 1, CONNECTIONS_MAX),
+        ("--pipeline", typed.pipeline, 1, PIPELINE_MAX),
+        ("--keys", typed.keys, 1, KEYS_MAX),
+        ("--key-size", typed.key_size as u64, key_size_min(typed.keys) as u64, KEY_SIZE_MAX as u64),
+        ("--value-size", typed.value_size as u64, 1, VALUE_SIZE_MAX as u64),
+        ("--requests", typed.requests.unwrap_or(1), 1, u64::MAX),
+        ("--timeout in ms", typed.timeout.as_millis() as u64, 1, 24 * 3600 * 1000),
+    ];
+    for (name, value, least, most) in bounds {
+        if value < least || value > most {
+            return Err(Fatal::misuse(format!(
+                "{name} is from {least} to {most}, and {value} was asked for"
+            )));
+        }
+    }
+    if typed.duration == Some(Duration::ZERO) {
+        return Err(Fatal::misuse("--duration 0s measures nothing"));
+    }
+    let flight = (typed.value_size + typed.key_size).saturating_mul(typed.pipeline as usize);
+    if flight > FLIGHT_BYTES_MAX {
+        return Err(Fatal::misuse(format!(
+            "--pipeline times --value-size is {flight} bytes on each connection, over the bound of {FLIGHT_BYTES_MAX}"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    fn meant(line: &str) -> Result<Run, Fatal> {
+        let words = format!("loadgen run {line}");
+        let Command::Run(typed) = Cli::try_parse_from(words.split_whitespace()).unwrap().command else {
+            panic!("run was asked for")
+        };
+        Run::mean(*typed, words, 77)
+    }
+
+    #[test]
+    fn what_is_not_said_has_its_default() {
+        let run = meant("resp://127.0.0.1:6379,127.0.0.1:6380").unwrap();
+        assert_eq!(run.load.targets.len(), 2);
+        assert_eq!(run.load.duration, Some(Duration::from_secs(10)));
+        assert_eq!((run.load.seed, run.load.preload, run.load.every_key_exists()), (77, true, true));
+        assert_eq!(meant("resp://127.0.0.1:1 -n 5").unwrap().load.duration, None);
+        assert!(!meant("frame://127.0.0.1:1 --mix del=1").unwrap().load.every_key_exists());
+        assert_eq!(meant("frame://127.0.0.1:1 --seed 5").unwrap().load.seed, 5);
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_refused() {
+        let status = |line: &str| meant(line).unwrap_err().status;
+        for line in [
+            "127.0.0.1:6379",
+            "http://127.0.0.1:80",
+            "resp://127.0.0.1",
+            "resp://127.0.0.1:1 -c 0",
+            "resp://127.0.0.1:1 --key-size 3",
+            "resp://127.0.0.1:1 --value-size 17MiB",
+            "resp://127.0.0.1:1 --value-size 16MiB --pipeline 3",
+            "resp://127.0.0.1:1 --duration 0s",
+            "resp://[::1]:1 --source 127.0.0.2",
+        ] {
+            assert_eq!(status(line), 2, "{line}");
+        }
+        assert_eq!(status("resp://127.0.0.1:notaport"), 1);
+    }
+
+    #[test]
+    fn shares_add_up() {
+        for (whole, cores) in [(10, 3), (2, 4), (0, 2), (9, 1)] {
+            assert_eq!((0..cores).map(|core| Load::share(whole, core, cores)).sum::<u64>(), whole);
+        }
+    }
 }

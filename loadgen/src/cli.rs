@@ -1,0 +1,185 @@
+//! The command line as it is typed. What it means is `plan`'s to say.
+
+use crate::units::{self, Mix, Rate};
+use clap::{Args, Parser, Subcommand};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Says what a request costs, honestly.
+///
+/// Exit status: 0 done, 1 the target cannot be reached, 2 wrong use, 3 the machine cannot, 6 the result is invalid
+/// and --strict was given, 101 a bug.
+#[derive(Parser, Debug)]
+#[command(name = "loadgen", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// One measurement.
+    Run(Box<RunArgs>),
+    /// Whether this machine can generate load: each finding with the line that mends it.
+    Doctor(DoctorArgs),
+}
+
+/// One measurement.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Whom to ask: resp://HOST:PORT or frame://HOST:PORT; more addresses of the same kind with commas.
+    pub target: String,
+
+    /// Connections held open, over all cores.
+    #[arg(short = 'c', long, default_value = "50", value_parser = units::count)]
+    pub connections: u64,
+
+    /// Requests in flight on each connection, at most.
+    #[arg(short = 'P', long, default_value = "1", value_parser = units::count)]
+    pub pipeline: u64,
+
+    /// Requests a second, sent when due whatever the server does (200k, 1.5M). Without it a closed loop: each
+    /// connection asks again when it was answered.
+    #[arg(short = 'r', long, value_parser = units::rate)]
+    pub rate: Option<Rate>,
+
+    /// Connections made a second (1000/s). Without it as fast as a bounded number of dials lets them.
+    #[arg(long, value_parser = units::rate)]
+    pub ramp: Option<Rate>,
+
+    /// How long to measure (30s, 2m). 10s when neither this nor --requests is given.
+    #[arg(short = 'd', long, value_parser = units::span)]
+    pub duration: Option<Duration>,
+
+    /// How long to send before measuring.
+    #[arg(short = 'w', long, default_value = "0s", value_parser = units::span)]
+    pub warm_up: Duration,
+
+    /// Measured requests to send, at most (100k, 1M).
+    #[arg(short = 'n', long, value_parser = units::count)]
+    pub requests: Option<u64>,
+
+    /// How many keys.
+    #[arg(short = 'k', long, default_value = "100k", value_parser = units::count)]
+    pub keys: u64,
+
+    /// Bytes of a key.
+    #[arg(long, default_value = "16", value_parser = units::size)]
+    pub key_size: usize,
+
+    /// Bytes of a value. From 16 on a value names its key and version, and a reply to another request is found out
+    /// as such.
+    #[arg(short = 's', long, default_value = "32", value_parser = units::size)]
+    pub value_size: usize,
+
+    /// How often each operation comes, by weight; also del.
+    #[arg(short = 'm', long, default_value = "get=90,set=10", value_parser = units::mix)]
+    pub mix: Mix,
+
+    /// What decides the stream of operations: the same seed gives the same stream. Drawn and told when not given.
+    #[arg(long)]
+    pub seed: Option<u64>,
+
+    /// Cores to run on, by the kernel's numbers (1 or 0,2-5), one pinned worker each. Every core allowed when not
+    /// given.
+    #[arg(long, value_parser = units::cores)]
+    pub cores: Option<std::vec::Vec<usize>>,
+
+    /// A connection whose oldest request waits longer than this is closed and counted.
+    #[arg(long, default_value = "5s", value_parser = units::span)]
+    pub timeout: Duration,
+
+    /// Addresses to connect from (127.0.0.2-127.0.0.9): one address has some 28,000 ports towards one target.
+    #[arg(long, value_parser = units::sources)]
+    pub source: Option<std::vec::Vec<IpAddr>>,
+
+    /// Do not write every key first. Reads may then find nothing, and that is no failure.
+    #[arg(long)]
+    pub no_load: bool,
+
+    /// Write run.json, *.hgrm, timeline.csv and reproduce.sh there.
+    #[arg(short = 'o', long)]
+    pub out: Option<PathBuf>,
+
+    /// Exit with status 6 when the result is invalid.
+    #[arg(long)]
+    pub strict: bool,
+
+    /// The commit that is measured, for the report.
+    #[arg(long, env = "RINGWISE_GIT_COMMIT", default_value = "unknown")]
+    pub git_commit: String,
+}
+
+/// Whether this machine can.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// Connections that shall be held.
+    #[arg(short = 'c', long, default_value = "10k", value_parser = units::count)]
+    pub connections: u64,
+
+    /// Addresses to connect from.
+    #[arg(long, value_parser = units::sources)]
+    pub source: Option<std::vec::Vec<IpAddr>>,
+
+    /// Addresses that are connected to.
+    #[arg(long, default_value = "1", value_parser = units::count)]
+    pub targets: u64,
+}
+
+/// These words as a line that a shell reads back as the same words.
+#[must_use]
+pub fn quoted(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%".contains(c);
+    let quote = |word: &String| match !word.is_empty() && word.chars().all(plain) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    };
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_are_read_with_their_units() {
+        let line = "loadgen run resp://h:1 -c 10k --rate 200k --ramp 1000/s --duration 30s --warm-up 500ms \
+                    --mix get=1,del=2 --cores 1,3-4 --source 127.0.0.2-127.0.0.9 --timeout 1ms --no-load";
+        let Command::Run(run) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else {
+            panic!("run was asked for")
+        };
+        assert_eq!(run.connections, 10_000);
+        assert_eq!(run.rate, Some(Rate { milli: 200_000_000 }));
+        assert_eq!(run.ramp, Some(Rate { milli: 1_000_000 }));
+        assert_eq!(run.duration, Some(Duration::from_secs(30)));
+        assert_eq!(run.warm_up, Duration::from_millis(500));
+        assert_eq!(run.mix, Mix { get: 1, set: 0, del: 2 });
+        assert_eq!(run.cores, Some(vec![1, 3, 4]));
+        assert_eq!(run.source.map(|all| all.len()), Some(8));
+        assert_eq!(run.timeout, Duration::from_millis(1));
+        assert!(run.no_load && !run.strict);
+    }
+
+    #[test]
+    fn wrong_words_are_refused_with_what_would_be_right() {
+        let refused = |line: &str| Cli::try_parse_from(line.split_whitespace()).unwrap_err().to_string();
+        assert!(refused("loadgen run resp://h:1 --rate fast").contains("write 200k"));
+        assert!(refused("loadgen run resp://h:1 --duration 30").contains("write 30s"));
+        assert!(refused("loadgen run").contains("<TARGET>"));
+    }
+
+    #[test]
+    fn a_quoted_line_reads_back() {
+        let words = ["run", "a b", "it's", ""].map(String::from);
+        assert_eq!(quoted(&words), r"run 'a b' 'it'\''s' ''");
+    }
+}

@@ -1,0 +1,348 @@
+//! What a run found, merged over cores, and the files that keep it: `run.json`, one `.hgrm` a distribution,
+//! `timeline.csv` and `reproduce.sh`. The shapes are other programs' to rely on: a change of `run.json` is a new
+//! schema number.
+
+use crate::client::Outcomes;
+use crate::environment::Environment;
+use crate::plan::{Load, Run};
+use crate::tally::{Kind, Tally};
+use crate::verdict::{Facts, Verdict};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+use std::{fs, io};
+
+/// The version of `run.json`.
+const SCHEMA: u32 = 1;
+
+/// All that a run found.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What was run.
+    pub run: Run,
+    /// The hash of its operations.
+    pub operations_hash: String,
+    /// All cores' counts.
+    pub tally: Tally,
+    /// What the verdict rests on.
+    pub facts: Facts,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Where it ran.
+    pub environment: Environment,
+}
+
+impl Report {
+    /// The report of these cores' outcomes. `busy` is the busiest worker's share, where it is known.
+    #[must_use]
+    pub fn new(
+        run: Run,
+        operations_hash: String,
+        cores: &[Outcomes],
+        busy: Option<f64>,
+        environment: Environment,
+    ) -> Self {
+        let mut tally = Tally::default();
+        cores.iter().for_each(|core| tally.merge(&core.tally));
+        let load = &run.load;
+        let p50 = |histogram: &Histogram<u64>| histogram.value_at_quantile(0.5);
+        let facts = Facts {
+            rate: load.rate,
+            offered: cores.iter().map(|core| core.offered).sum(),
+            unsent: tally.errors.of(Kind::Unsent),
+            answered: tally.answered,
+            connections: (u64::from(load.connections), cores.iter().map(|core| core.connected).sum()),
+            loaded: (if load.preload { load.keys } else { 0 }, tally.loaded),
+            measured: cores.iter().filter_map(|core| core.measured).max(),
+            stalled: cores.iter().map(|core| core.stalled).max().unwrap_or_default(),
+            busy,
+            p50_us: (p50(&tally.service), p50(&tally.response), p50(&tally.reading)),
+            late_p99_us: tally.late.value_at_quantile(0.99),
+            cut_short: cores.iter().any(|core| core.cut_short),
+        };
+        let verdict = Verdict::of(&facts);
+        Self { run, operations_hash, tally, facts, verdict, environment }
+    }
+
+    /// Measured seconds.
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.facts.measured.unwrap_or(Duration::ZERO).as_secs_f64()
+    }
+
+    /// Measured requests answered rightly, a second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        let seconds = self.seconds();
+        if seconds > 0.0 { self.tally.answered as f64 / seconds } else { 0.0 }
+    }
+
+    /// The four distributions of the report, with their names.
+    #[must_use]
+    pub fn distributions(&self) -> [(&'static str, &Histogram<u64>); 4] {
+        let tally = &self.tally;
+        [
+            ("service", &tally.service),
+            ("response", &tally.response),
+            ("slip", &tally.slip),
+            ("reading", &tally.reading),
+        ]
+    }
+
+    /// Writes all files into `folder`, which is made where it is not there.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join("run.json"), self.json())?;
+        for (name, histogram) in self.distributions() {
+            fs::write(folder.join(format!("{name}.hgrm")), hgrm(histogram))?;
+        }
+        fs::write(folder.join("connect.hgrm"), hgrm(&self.tally.connect))?;
+        fs::write(folder.join("timeline.csv"), self.timeline())?;
+        fs::write(folder.join("reproduce.sh"), self.reproduce())
+    }
+
+    /// `run.json`.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let latencies = self.distributions().map(|(name, histogram)| (name, Percentiles::of(histogram)));
+        let document = Document {
+            schema: SCHEMA,
+            target: &self.run.target,
+            command: &self.run.command,
+            seed: self.run.load.seed,
+            operations_hash: &self.operations_hash,
+            verdict: self.verdict.word(),
+            why: self.verdict.why(),
+            requests: self.tally.answered,
+            errors: self.tally.errors.named().collect(),
+            seconds: self.seconds(),
+            rate: self.rate(),
+            latency_us: latencies.into_iter().collect(),
+            environment: &self.environment,
+        };
+        serde_json::to_string_pretty(&document).expect("names and numbers are always JSON") + "\n"
+    }
+
+    /// `timeline.csv`: one line a second since the start, warm-up and all, by when replies were read.
+    #[must_use]
+    pub fn timeline(&self) -> String {
+        let mut text = "second,phase,requests,errors,p50_us,p99_us,p99_9_us,max_us\n".to_owned();
+        for (second, errors, response) in self.tally.timeline() {
+            let measured = Duration::from_secs(second) >= self.run.load.warm_up;
+            let phase = if measured { "measured" } else { "warm-up" };
+            let at = |quantile| response.value_at_quantile(quantile);
+            let (p50, p99, p99_9) = (at(0.5), at(0.99), at(0.999));
+            let _ = writeln!(
+                text,
+                "{second},{phase},{},{errors},{p50},{p99},{p99_9},{}",
+                response.len(),
+                response.max()
+            );
+        }
+        text
+    }
+
+    /// `reproduce.sh`: the same command with the same seed.
+    #[must_use]
+    pub fn reproduce(&self) -> String {
+        let Load { seed, .. } = self.run.load;
+        let command = &self.run.command;
+        let seeded = command.contains("--seed");
+        let seed = if seeded { String::new() } else { format!(" --seed {seed}") };
+        format!(
+            "#!/bin/sh\n# The same stream of operations: {} on {} cores. Add --out for results of its own.\n\
+             exec {command}{seed} \"$@\"\n",
+            self.operations_hash, self.environment.cpus
+        )
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    target: &'a str,
+    command: &'a str,
+    seed: u64,
+    operations_hash: &'a str,
+    verdict: &'static str,
+    why: String,
+    requests: u64,
+    errors: BTreeMap<&'static str, u64>,
+    seconds: f64,
+    rate: f64,
+    latency_us: BTreeMap<&'static str, Percentiles>,
+    environment: &'a Environment,
+}
+
+/// A distribution in five numbers, µs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Percentiles {
+    /// The median.
+    pub p50: u64,
+    /// 90 %.
+    pub p90: u64,
+    /// 99 %.
+    pub p99: u64,
+    /// 99.9 %.
+    pub p99_9: u64,
+    /// The longest.
+    pub max: u64,
+}
+
+impl Percentiles {
+    /// Those of a histogram; all 0 when it is empty.
+    #[must_use]
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        let at = |quantile| histogram.value_at_quantile(quantile);
+        Self { p50: at(0.5), p90: at(0.9), p99: at(0.99), p99_9: at(0.999), max: histogram.max() }
+    }
+}
+
+/// The text format of HdrHistogram's percentile plots: milliseconds, five steps a halving of what is left.
+#[must_use]
+pub fn hgrm(histogram: &Histogram<u64>) -> String {
+    let mut text =
+        format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
+    let mut below = 0;
+    for step in histogram.iter_quantiles(5) {
+        below += step.count_since_last_iteration();
+        let (value, quantile) = (step.value_iterated_to() as f64 / 1e3, step.quantile_iterated_to());
+        let _ = match quantile < 1.0 {
+            true => {
+                writeln!(text, "{value:12.3} {quantile:14.12} {below:10} {:14.2}", 1.0 / (1.0 - quantile))
+            }
+            false => writeln!(text, "{value:12.3} {quantile:14.12} {below:10}"),
+        };
+    }
+    let (mean, deviation) = (histogram.mean() / 1e3, histogram.stdev() / 1e3);
+    let (max, count) = (histogram.max() as f64 / 1e3, histogram.len());
+    let _ = writeln!(text, "#[Mean    = {mean:12.3}, StdDeviation   = {deviation:12.3}]");
+    let _ = writeln!(text, "#[Max     = {max:12.3}, Total count    = {count:12}]");
+    let sub_buckets = 2048;
+    let buckets = (histogram.high() / sub_buckets).max(1).ilog2() + 2;
+    let _ = writeln!(text, "#[Buckets = {buckets:12}, SubBuckets     = {sub_buckets:12}]");
+    text
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::tally::{Times, histogram};
+
+    pub(crate) fn report() -> Report {
+        let run = Run {
+            load: Load { seed: 42, warm_up: Duration::from_secs(1), ..Load::default() },
+            target: "resp://127.0.0.1:6379".to_owned(),
+            command: "loadgen run resp://127.0.0.1:6379".to_owned(),
+            cores: vec![],
+            out: None,
+            strict: false,
+            git_commit: "abc".to_owned(),
+        };
+        let mut tally = Tally::default();
+        tally.loaded = run.load.keys;
+        for second in 0..3 {
+            tally.turn_to(second);
+            for micros in [100, 200, 300] {
+                let times = Times { service: micros, response: micros + 5, slip: 5, late: 5, reading: 0 };
+                tally.reply(times, second > 0);
+            }
+        }
+        tally.fail(Kind::Missing, 2, true);
+        tally.close();
+        let outcomes = Outcomes {
+            tally,
+            connected: 50,
+            measured: Some(Duration::from_secs(2)),
+            offered: None,
+            stalled: Duration::ZERO,
+            cut_short: false,
+        };
+        let environment = Environment::before(&run.git_commit);
+        Report::new(run, "00ff".to_owned(), &[outcomes], Some(0.5), environment)
+    }
+
+    #[test]
+    fn run_json_has_the_shape_that_was_promised() {
+        let document: serde_json::Value = serde_json::from_str(&report().json()).unwrap();
+        let keys: Vec<_> = document.as_object().unwrap().keys().cloned().collect();
+        let mut promised = [
+            "schema",
+            "target",
+            "command",
+            "seed",
+            "operations_hash",
+            "verdict",
+            "why",
+            "requests",
+            "errors",
+            "seconds",
+            "rate",
+            "latency_us",
+            "environment",
+        ];
+        promised.sort_unstable();
+        assert_eq!(keys, promised);
+        assert_eq!(document["schema"], 1);
+        assert_eq!(document["verdict"], "VALID", "{}", document["why"]);
+        assert_eq!(document["requests"], 6);
+        assert_eq!(document["rate"], 3.0);
+        assert_eq!(document["errors"], serde_json::json!({"missing": 2}));
+        assert_eq!(
+            document["latency_us"]["service"],
+            serde_json::json!({"p50": 200, "p90": 300, "p99": 300, "p99_9": 300, "max": 300})
+        );
+        for name in ["service", "response", "slip", "reading"] {
+            assert!(document["latency_us"][name]["p99_9"].is_u64());
+        }
+        for name in
+            ["cpu", "kernel", "mitigations", "limits", "governor", "git_commit", "load_before", "steal_after"]
+        {
+            assert!(!document["environment"][name].is_null() || name == "steal_after", "{name}");
+        }
+    }
+
+    #[test]
+    fn percentile_text_is_what_plotters_read() {
+        let mut values = histogram();
+        for micros in [1000, 2000, 3000, 4000] {
+            values.record(micros).unwrap();
+        }
+        let text = hgrm(&values);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines[0], "       Value     Percentile TotalCount 1/(1-Percentile)");
+        assert_eq!(lines[1], "");
+        assert_eq!(lines[2], "       1.000 0.000000000000          1           1.00");
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.starts_with("       4.00") && line.ends_with(" 1.000000000000          4")),
+            "{text}"
+        );
+        assert!(text.contains("Total count    =            4]"));
+        assert_eq!(lines.last().unwrap(), &"#[Buckets =           19, SubBuckets     =         2048]");
+    }
+
+    #[test]
+    fn the_timeline_has_a_line_a_second() {
+        assert_eq!(
+            report().timeline(),
+            "second,phase,requests,errors,p50_us,p99_us,p99_9_us,max_us\n\
+             0,warm-up,3,0,205,305,305,305\n1,measured,3,0,205,305,305,305\n2,measured,3,2,205,305,305,305\n"
+        );
+    }
+
+    #[test]
+    fn reproduce_names_the_seed_once() {
+        let mut report = report();
+        assert!(report.reproduce().contains("exec loadgen run resp://127.0.0.1:6379 --seed 42 \"$@\""));
+        report.run.command += " --seed 42";
+        assert_eq!(report.reproduce().matches("--seed").count(), 1);
+    }
+}

@@ -1,0 +1,77 @@
+//! One measurement from beginning to end: is anybody there, can this machine, run, judge, write. The hard thing is
+//! to say what is wrong before the run rather than after it.
+
+use crate::client::{Client, Outcomes};
+use crate::doctor;
+use crate::environment::Environment;
+use crate::live::{Live, PERIOD};
+use crate::plan::{Run, STATUS_UNREACHABLE};
+use crate::report::Report;
+use crate::table::table;
+use crate::workload::operations_hash;
+use reactor::{Fatal, Plan};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Exit status for an invalid result under `--strict`.
+pub const STATUS_INVALID: u8 = 6;
+/// How long the first connection may take.
+const PROBE_MAX: Duration = Duration::from_secs(5);
+
+/// Runs it, prints the table, writes the files. Gives the exit status.
+///
+/// # Errors
+/// A sentence, when it could not be run or nothing could be reached.
+pub fn run(run: Run) -> Result<u8, Fatal> {
+    reachable(&run)?;
+    doctor::room_for(&run.load)?;
+    let environment = Environment::before(&run.git_commit);
+    let live = Arc::new(Mutex::new(Live::new(&run.load)));
+    let shown = live.clone();
+    let plan = Plan {
+        cores: run.cores.clone(),
+        seed: run.load.seed,
+        drain: run.load.timeout + Duration::from_secs(1),
+        watch: Some((PERIOD, Box::new(move |cores| lock(&shown).look(cores)))),
+        ..Plan::new("loadgen", run.load.clone())
+    };
+    let clients = reactor::run::<Client>(plan)?;
+    lock(&live).finish();
+    let cores = clients.len() as u16;
+    let outcomes: Vec<Outcomes> = clients.into_iter().map(Client::into_outcomes).collect();
+    let hash = operations_hash(&run.load, cores);
+    let report = Report::new(run, hash, &outcomes, lock(&live).busy(), environment.after());
+    print!("{}", table(&report));
+    if let Some(folder) = &report.run.out {
+        let unwritable = |error| Fatal::machine(format!("{} cannot be written: {error}", folder.display()));
+        report.write(folder).map_err(unwritable)?;
+    }
+    match report.facts.connections {
+        (_, 0) if !report.facts.cut_short => Err(Fatal {
+            status: STATUS_UNREACHABLE,
+            sentence: format!("no connection to {} could be made", report.run.target),
+        }),
+        _ if report.run.strict && !report.verdict.is_valid() => Ok(STATUS_INVALID),
+        _ => Ok(0),
+    }
+}
+
+/// Only ever held for one look, and by one thread at a time.
+fn lock(live: &Mutex<Live>) -> MutexGuard<'_, Live> {
+    live.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes and drops one connection to each target.
+fn reachable(run: &Run) -> Result<(), Fatal> {
+    for target in &run.load.targets {
+        TcpStream::connect_timeout(target, PROBE_MAX).map_err(|error| Fatal {
+            status: STATUS_UNREACHABLE,
+            sentence: match error.kind() {
+                std::io::ErrorKind::ConnectionRefused => format!("nothing listens at {target}"),
+                _ => format!("{target} cannot be reached: {error}"),
+            },
+        })?;
+    }
+    Ok(())
+}

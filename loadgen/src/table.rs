@@ -1,0 +1,125 @@
+//! The report as a person reads it: one screen, the verdict last, where the eye ends.
+
+use crate::report::{Percentiles, Report};
+use crate::units::{shown_count, shown_micros};
+use std::fmt::Write as _;
+
+/// The table of a run.
+#[must_use]
+pub fn table(report: &Report) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<12} {value}");
+    };
+    let load = &report.run.load;
+    line("target", report.run.target.clone());
+    line("load", described(report));
+    line("operations", format!("seed {}, hash {}", load.seed, report.operations_hash));
+    line("connections", connections(report));
+    line("requests", format!("{} in {:.2} s", shown_count(report.tally.answered), report.seconds()));
+    line("rate", rate(report));
+    if report.tally.misses > 0 {
+        line("misses", shown_count(report.tally.misses));
+    }
+    line("errors", named(&report.tally.errors));
+    if report.tally.errors_before.sum() > 0 {
+        line("  before", format!("{} (loading and warm-up)", named(&report.tally.errors_before)));
+    }
+    if let Some(refusal) = &report.tally.first_refusal {
+        line("  refused", format!("{refusal:?}"));
+    }
+    if let Some(busy) = report.facts.busy {
+        line("busy", format!("{:.0} % of the busiest worker's processor", busy * 100.0));
+    }
+    text.push('\n');
+    latencies(report, &mut text);
+    let why = report.verdict.why();
+    let colon = if why.is_empty() { "" } else { ": " };
+    let _ = writeln!(text, "\n{}{colon}{why}", report.verdict.word());
+    text
+}
+
+fn described(report: &Report) -> String {
+    let load = &report.run.load;
+    let pace = match load.rate {
+        Some(rate) => format!("{}/s", shown_count(rate.per_second() as u64)),
+        None => "closed loop".to_owned(),
+    };
+    let mix = [("get", load.mix.get), ("set", load.mix.set), ("del", load.mix.del)];
+    let mix: Vec<_> = mix.iter().filter(|(_, weight)| *weight > 0).map(|(n, w)| format!("{n}={w}")).collect();
+    format!(
+        "{pace}, pipeline {}, {}, {} keys of {} bytes, values of {} bytes",
+        load.pipeline,
+        mix.join(","),
+        shown_count(load.keys),
+        load.key_size,
+        load.value_size
+    )
+}
+
+fn connections(report: &Report) -> String {
+    let (asked, open) = report.facts.connections;
+    let connect = Percentiles::of(&report.tally.connect);
+    let held = match asked == open {
+        true => shown_count(open),
+        false => format!("{} of {}", shown_count(open), shown_count(asked)),
+    };
+    let (p50, p99, max) = (shown_micros(connect.p50), shown_micros(connect.p99), shown_micros(connect.max));
+    format!("{held}, each connected in p50 {p50}, p99 {p99}, max {max}")
+}
+
+fn rate(report: &Report) -> String {
+    let reached = shown_count(report.rate().round() as u64);
+    match report.run.load.rate {
+        Some(offered) => format!("{reached}/s of {}/s offered", shown_count(offered.per_second() as u64)),
+        None => format!("{reached}/s"),
+    }
+}
+
+fn named(errors: &crate::tally::Errors) -> String {
+    if errors.sum() == 0 {
+        return "none".to_owned();
+    }
+    let kinds: Vec<_> =
+        errors.named().map(|(name, count)| format!("{name} {}", shown_count(count))).collect();
+    kinds.join(", ")
+}
+
+fn latencies(report: &Report, text: &mut String) {
+    let told = ["sent → read", "due → read", "due → sent", "received → read"];
+    let _ = writeln!(
+        text,
+        "{:<12} {:>10} {:>10} {:>10} {:>10} {:>10}",
+        "time", "p50", "p90", "p99", "p99.9", "max"
+    );
+    for ((name, histogram), told) in report.distributions().into_iter().zip(told) {
+        let Percentiles { p50, p90, p99, p99_9, max } = Percentiles::of(histogram);
+        let _ = write!(text, "{name:<12}");
+        for value in [p50, p90, p99, p99_9, max] {
+            let _ = write!(text, " {:>10}", shown_micros(value));
+        }
+        let _ = writeln!(text, "   {told}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::report;
+
+    #[test]
+    fn the_table_says_all_and_ends_with_the_verdict() {
+        let text = table(&report());
+        for part in [
+            "target       resp://127.0.0.1:6379\n",
+            "load         closed loop, pipeline 1, get=90,set=10, 100,000 keys of 16 bytes, values of 32 bytes\n",
+            "requests     6 in 2.00 s\n",
+            "rate         3/s\n",
+            "errors       missing 2\n",
+            "service          200 µs     300 µs     300 µs     300 µs     300 µs   sent → read\n",
+        ] {
+            assert!(text.contains(part), "{part} is not in\n{text}");
+        }
+        assert!(text.ends_with("\nVALID\n"), "{text}");
+    }
+}
