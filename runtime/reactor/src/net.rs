@@ -260,12 +260,14 @@ impl<Said> Io<Said> {
 
     fn linger(&mut self, conn: ConnId) {
         let Some(held) = self.conns.get_mut(conn.0) else { return };
-        if held.kind == Kind::Pipe || held.ended {
-            return self.kill(conn);
-        }
-        if !held.finished {
+        // The FIN goes first, also to those who have said all: without it the close would be a reset, which
+        // destroys what they have not read yet.
+        if held.kind == Kind::Socket && !held.finished {
             held.finished = true;
             say_all(held.raw());
+        }
+        if held.kind == Kind::Pipe || held.ended {
+            return self.kill(conn);
         }
         held.stage = Stage::Lingering;
         self.patience.set(patience_of(conn), Some(self.now.at + LINGER));
