@@ -22,7 +22,7 @@ class Server:
         self.process = None
 
     def __enter__(self):
-        command = [sys.argv[1], "serve", "--port", "0", "--frame-port", "0", "--metrics-port", "0", *self.options]
+        command = [sys.argv[1], "serve", "--port", "0", *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         too_late = threading.Timer(READY_SECONDS_MAX, self.process.kill)
         too_late.start()
