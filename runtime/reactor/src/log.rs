@@ -111,10 +111,10 @@ impl Log {
         directory: &Path,
         seat: Seat,
         system: &str,
-        version: u32,
+        version: impl Into<u32>,
         tell: &mut dyn FnMut(Kept<'_>),
     ) -> Result<(Self, Replayed), Fatal> {
-        let shelf = Shelf::open(directory, seat, system, version)?;
+        let shelf = Shelf::open(directory, seat, system, version.into())?;
         let (segments, current, end, replayed) = shelf.replay(tell)?;
         let log = Self {
             shelf,
@@ -176,14 +176,18 @@ impl Log {
     /// Bytes not yet written and synced, of records and parts.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        let of_snapshots: usize = self.snapshots.iter().map(|one| one.pending.len() + one.flight.bytes.len()).sum();
+        let of_snapshots: usize =
+            self.snapshots.iter().map(|one| one.pending.len() + one.flight.bytes.len()).sum();
         self.pending.len() + self.group.bytes.len() + of_snapshots
     }
 
     /// Whether everything asked for is done: nothing waits and nothing is in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.step == Step::Idle && !self.is_in_flight && self.pending.is_empty() && self.snapshot_step().is_none()
+        self.step == Step::Idle
+            && !self.is_in_flight
+            && self.pending.is_empty()
+            && self.snapshot_step().is_none()
     }
 
     /// Whether the disk was full at the last try: call [`retry`](Self::retry) every [`RETRY_MS`].
@@ -352,7 +356,8 @@ impl Log {
     fn synced_snapshot(&mut self) -> Result<Option<Stored>, Trouble> {
         let snapshot = &mut self.snapshots[0];
         snapshot.unsynced = 0;
-        let is_whole = snapshot.upto.is_some() && snapshot.pending.is_empty() && snapshot.flight.bytes.is_empty();
+        let is_whole =
+            snapshot.upto.is_some() && snapshot.pending.is_empty() && snapshot.flight.bytes.is_empty();
         self.step = Step::Idle;
         if is_whole {
             self.step = Step::SnapshotSync;
