@@ -111,10 +111,10 @@ impl Log {
         directory: &Path,
         seat: Seat,
         system: &str,
-        version: impl Into<u32>,
+        version: u32,
         tell: &mut dyn FnMut(Kept<'_>),
     ) -> Result<(Self, Replayed), Fatal> {
-        let shelf = Shelf::open(directory, seat, system, version.into())?;
+        let shelf = Shelf::open(directory, seat, system, version)?;
         let (segments, current, end, replayed) = shelf.replay(tell)?;
         let log = Self {
             shelf,
