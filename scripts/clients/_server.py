@@ -32,6 +32,7 @@ class Server:
         self.keys = dict(word.split("=", 1) for word in line.split()[2:])
         self.resp = address(self.keys["resp"])
         self.frame = address(self.keys["frame"])
+        self.cores = addresses(self.keys["cores"])
         return self
 
     def __exit__(self, kind, value, trace):
@@ -49,6 +50,15 @@ def address(text):
     """`host:port` as a pair."""
     host, port = text.rsplit(":", 1)
     return host, int(port)
+
+
+def addresses(text):
+    """`host:port`, `host:first-last` or `host:port,port` as a list of pairs."""
+    host, ports = text.rsplit(":", 1)
+    if "-" in ports:
+        first, last = ports.split("-")
+        return [(host, port) for port in range(int(first), int(last) + 1)]
+    return [(host, int(port)) for port in ports.split(",")]
 
 
 def run(module):

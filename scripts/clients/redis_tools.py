@@ -1,4 +1,4 @@
-"""The tools on everybody's machine: redis-cli, alone and in cluster mode, and redis-benchmark."""
+"""The tools on everybody's machine: redis-cli and redis-benchmark."""
 
 import subprocess
 import sys
@@ -21,7 +21,6 @@ def test_redis_cli():
         assert tool("redis-cli", server, "set", "k", "a value") == "OK\n"
         assert tool("redis-cli", server, "get", "k") == "a value\n"
         assert tool("redis-cli", server, "-3", "get", "k") == "a value\n"
-        assert tool("redis-cli", server, "--scan") == "k\n"
         assert tool("redis-cli", server, "get", "missing") == "\n"
 
 
@@ -29,14 +28,6 @@ def test_redis_cli_reads_commands_from_a_pipe():
     with Server() as server:
         lines = "".join(f"set line{number} {number}\n" for number in range(100)) + "dbsize\n"
         assert tool("redis-cli", server, text=lines).splitlines() == ["OK"] * 100 + ["100"]
-
-
-def test_redis_cli_in_cluster_mode_follows_the_owner():
-    with Server() as server:
-        for key in ("a", "b", "c", "d", "{a}x"):
-            assert tool("redis-cli", server, "-c", "set", key, key.upper()).strip().endswith("OK")
-            assert tool("redis-cli", server, "-c", "get", key).strip().endswith(key.upper())
-        assert "cluster_state:ok" in tool("redis-cli", server, "cluster", "info")
 
 
 def test_redis_benchmark_finds_nothing_wrong():
