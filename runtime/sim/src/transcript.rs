@@ -12,6 +12,7 @@
 //! wait 10ms                  lets time pass: us, ms, s
 //! quiet b 10ms               nothing is heard on b for so long
 //! finish b                   says that all is said (`finish` alone: the unnamed connection)
+//! leave b                    drops the connection with what has come unread: they see a reset
 //! ended b                    they have said all, and nothing unexpected
 //! ends lf                    from here on lines end with \n; `crlf` (as at the beginning), `nothing`
 //! ```
@@ -53,6 +54,7 @@ pub(crate) enum Step {
     Quiet(String, Duration),
     Finish(String),
     Ended(String),
+    Leave(String),
 }
 
 /// Where a transcript and what was heard differ, or why a line means nothing.
@@ -139,6 +141,8 @@ pub(crate) trait Arm {
     fn open(&mut self, door: usize) -> Result<usize, String>;
     fn say(&mut self, conn: usize, bytes: &[u8]) -> Result<(), String>;
     fn finish(&mut self, conn: usize);
+    /// Waits until something has come, leaves it unread, and drops the connection.
+    fn leave(&mut self, conn: usize) -> Result<(), String>;
     /// Waits for more, at most so long; `None`: as long as this arm has patience.
     fn more(&mut self, conn: usize, heard: &mut Vec<u8>, span: Option<Duration>) -> More;
     fn wait(&mut self, span: Duration);
@@ -174,16 +178,18 @@ impl Talk {
     }
 
     fn expect(&mut self, arm: &mut impl Arm, bytes: &[u8]) -> Result<(), String> {
+        let mut rest = bytes;
         loop {
-            let both = bytes.len().min(self.heard.len());
-            if bytes[..both] != self.heard[..both] {
-                return Err(format!("expected {}, heard {}", shown(bytes), shown(&self.heard)));
+            let both = rest.len().min(self.heard.len());
+            if rest[..both] != self.heard[..both] {
+                return Err(format!("expected {}, heard {}", shown(rest), shown(&self.heard)));
             }
-            if both == bytes.len() {
-                self.heard.drain(..both);
+            self.heard.drain(..both);
+            rest = &rest[both..];
+            if rest.is_empty() {
                 return Ok(());
             }
-            self.wait_for(arm, &shown(bytes))?;
+            self.wait_for(arm, &shown(rest))?;
         }
     }
 
@@ -208,7 +214,7 @@ impl Step {
     fn name(&self) -> &str {
         match self {
             Self::Send(name, _) | Self::Expect(name, _) | Self::Like(name, _) | Self::Door(name, _) => name,
-            Self::Quiet(name, _) | Self::Finish(name) | Self::Ended(name) => name,
+            Self::Quiet(name, _) | Self::Finish(name) | Self::Ended(name) | Self::Leave(name) => name,
             Self::Wait(_) => "",
         }
     }
@@ -244,6 +250,12 @@ impl Step {
                 let conn = talk.conn(arm)?;
                 arm.finish(conn);
                 Ok(())
+            }
+            Self::Leave(_) => {
+                let conn = talk.conn(arm)?;
+                talk.conn = None;
+                talk.heard.clear();
+                arm.leave(conn)
             }
             Self::Ended(_) => {
                 let conn = talk.conn(arm)?;
@@ -315,6 +327,15 @@ where
 
     fn finish(&mut self, conn: usize) {
         self.world.finish(self.clients[conn]);
+    }
+
+    fn leave(&mut self, conn: usize) -> Result<(), String> {
+        let (client, patience) = (self.clients[conn], self.world.patience());
+        if !self.world.run_within(patience, |world| !world.heard(client).is_empty()) {
+            return Err("nothing came that could be left unread".to_owned());
+        }
+        self.world.reset(client);
+        Ok(())
     }
 
     fn more(&mut self, conn: usize, heard: &mut Vec<u8>, span: Option<Duration>) -> More {

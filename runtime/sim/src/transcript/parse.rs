@@ -79,6 +79,7 @@ fn directive(line: &str) -> Option<Result<Step, String>> {
         ["finish", name] => Ok(Step::Finish(name.to_owned())),
         ["ended"] => Ok(Step::Ended(String::new())),
         ["ended", name] => Ok(Step::Ended(name.to_owned())),
+        ["leave", name] => Ok(Step::Leave(name.to_owned())),
         ["door", nth] => door("", nth),
         ["door", name, nth] => door(name, nth),
         _ => return None,

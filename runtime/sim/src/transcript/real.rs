@@ -15,7 +15,13 @@ pub fn run_real(transcript: &Transcript, doors: &[SocketAddr], deadline: Duratio
 struct Real<'a> {
     doors: &'a [SocketAddr],
     deadline: Duration,
-    streams: Vec<TcpStream>,
+    streams: Vec<Option<TcpStream>>,
+}
+
+impl Real<'_> {
+    fn stream(&mut self, conn: usize) -> &mut TcpStream {
+        self.streams[conn].as_mut().expect("a connection that was left is opened anew")
+    }
 }
 
 impl Arm for Real<'_> {
@@ -25,22 +31,34 @@ impl Arm for Real<'_> {
             TcpStream::connect_timeout(at, self.deadline).map_err(|error| format!("{at}: {error}"))?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
         stream.set_write_timeout(Some(self.deadline)).map_err(|error| error.to_string())?;
-        self.streams.push(stream);
+        self.streams.push(Some(stream));
         Ok(self.streams.len() - 1)
     }
 
     fn say(&mut self, conn: usize, bytes: &[u8]) -> Result<(), String> {
-        self.streams[conn].write_all(bytes).map_err(|error| format!("could not be sent: {error}"))
+        self.stream(conn).write_all(bytes).map_err(|error| format!("could not be sent: {error}"))
     }
 
     fn finish(&mut self, conn: usize) {
         // Refused only when the connection is gone, which `ended` shows.
-        let _ = self.streams[conn].shutdown(Shutdown::Write);
+        let _ = self.stream(conn).shutdown(Shutdown::Write);
+    }
+
+    fn leave(&mut self, conn: usize) -> Result<(), String> {
+        let deadline = self.deadline;
+        let stream = self.stream(conn);
+        stream.set_read_timeout(Some(deadline)).expect("a deadline is not zero");
+        let came = stream.peek(&mut [0]);
+        self.streams[conn] = None;
+        match came {
+            Ok(1..) => Ok(()),
+            Ok(0) | Err(_) => Err("nothing came that could be left unread".to_owned()),
+        }
     }
 
     fn more(&mut self, conn: usize, heard: &mut Vec<u8>, span: Option<Duration>) -> More {
-        let stream = &mut self.streams[conn];
         let span = span.unwrap_or(self.deadline);
+        let stream = self.stream(conn);
         stream.set_read_timeout(Some(span)).expect("a span is not zero");
         let mut bytes = [0; 64 * 1024];
         match stream.read(&mut bytes) {
