@@ -19,7 +19,7 @@ pub fn describe(words: Words<'_>, into: &mut Writer<'_>) {
         for name in words.from(1) {
             match table::find(name) {
                 Some(index) => info(&COMMANDS[index], into),
-                None => into.null_array(),
+                None => into.null(),
             }
         }
     } else {

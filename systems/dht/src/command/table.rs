@@ -220,7 +220,7 @@ mod tests {
             assert!(entry.name.len() <= NAME_MAX && entry.name == entry.name.to_ascii_lowercase());
             assert_eq!(find(entry.name.as_bytes()), Some(index), "{}", entry.name);
             assert_eq!(find(entry.name.to_ascii_uppercase().as_bytes()), Some(index), "{}", entry.name);
-            assert_eq!(find(&entry.name.as_bytes()[1..]), None, "{}", entry.name);
+            assert_eq!(find(format!("{}?", entry.name).as_bytes()), None, "{}", entry.name);
         }
         for unknown in ["", "g", "gets", "ge\0", "GET ", "\u{7}et"] {
             assert_eq!(find(unknown.as_bytes()), None, "{unknown:?}");

@@ -1,0 +1,131 @@
+//! The real program: the transcripts of the simulated world once more, and what only a process has: its READY line,
+//! its exit status, its signals.
+
+use sim::transcript::{Transcript, run_real};
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_dht");
+/// For everything that is waited for; a test that holds waits for far less.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running `dht serve` on free ports; killed if it was not ended.
+struct Server {
+    child: Child,
+    ready: String,
+}
+
+impl Server {
+    fn start(options: &[&str]) -> Self {
+        let mut child = Command::new(PROGRAM)
+            .args(["serve", "--port", "0", "--log-level", "error"])
+            .args(options)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program is built");
+        let mut ready = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut ready).expect("it says READY");
+        Self { child, ready }
+    }
+
+    /// The value of a key of the READY line.
+    fn word(&self, key: &str) -> &str {
+        let found = self.ready.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        found.unwrap_or_else(|| panic!("no {key}= in {:?}", self.ready))
+    }
+
+    fn at(&self, key: &str) -> SocketAddr {
+        self.word(key).parse().expect("an address")
+    }
+
+    /// SIGTERM, and the exit status.
+    fn end(mut self) -> Option<i32> {
+        let kill = Command::new("kill").arg(self.child.id().to_string()).status();
+        assert!(kill.expect("kill is there").success());
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nothing to do for one that has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).output().expect("the program is built")
+}
+
+fn check(name: &str, text: &str) {
+    let transcript = Transcript::parse(name, text).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let server = Server::start(&[]);
+    let doors = [server.at("resp"), server.at("frame")];
+    run_real(&transcript, &doors, PATIENCE).unwrap_or_else(|mismatch| panic!("{mismatch}"));
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn strings() {
+    check("strings.txt", include_str!("../../dht/transcripts/strings.txt"));
+}
+
+#[test]
+fn expiry() {
+    check("expiry.txt", include_str!("../../dht/transcripts/expiry.txt"));
+}
+
+#[test]
+fn connection() {
+    check("connection.txt", include_str!("../../dht/transcripts/connection.txt"));
+}
+
+#[test]
+fn frames() {
+    check("frames.txt", include_str!("../../dht/transcripts/frames.txt"));
+}
+
+#[test]
+fn ready_tells_every_listener_and_each_core_has_its_own() {
+    let server = Server::start(&["--cores", "0"]);
+    assert!(server.ready.starts_with("READY dht resp=127.0.0.1:"), "{:?}", server.ready);
+    assert_eq!(server.word("pid"), server.child.id().to_string());
+    let transcript = Transcript::parse("core", "> PING\n< +PONG\n").expect("it is right");
+    run_real(&transcript, &[server.at("cores")], PATIENCE).unwrap_or_else(|mismatch| panic!("{mismatch}"));
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn a_taken_port_is_exit_status_4() {
+    let server = Server::start(&[]);
+    let port = server.at("resp").port().to_string();
+    let second = run(&["serve", "--port", &port, "--frame-port", "0", "--core-port", "0"]);
+    assert_eq!(second.status.code(), Some(4));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains(&port), "{said}");
+}
+
+#[test]
+fn wrong_use_is_exit_status_2_and_a_sentence() {
+    let check = |arguments: &[&str], words: &str| {
+        let ended = run(arguments);
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    };
+    check(&["serve", "--listen", "0.0.0.0", "--port", "0"], "--insecure-open");
+    check(&["serve", "--port", "many"], "invalid value 'many'");
+    check(&["serve", "--cores", "60000", "--port", "0"], "60000");
+    check(&["serve", "--config", "/nowhere/dht.toml"], "/nowhere/dht.toml");
+    check(&["dance"], "dance");
+}
+
+#[test]
+fn the_environment_is_heard() {
+    let ended = Command::new(PROGRAM).arg("serve").env("RINGWISE_LISTEN", "0.0.0.0").output();
+    assert_eq!(ended.expect("the program is built").status.code(), Some(2));
+}
