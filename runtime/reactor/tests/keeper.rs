@@ -443,12 +443,15 @@ fn keeper_killed() {
     let (keeper, mut seat) = fork_one();
     let mut heard = Heard::default();
     let child = seat.next_child();
-    seat.spawn(child, &shell("sleep 1000"));
-    let pid = heard.wait_start(&mut seat, child);
+    seat.spawn(child, &shell("sleep 1000 & echo $!; wait"));
+    let leader = heard.wait_start(&mut seat, child);
+    let grandchild = heard.take(child, PipeKind::Output).line().parse().unwrap();
     // SAFETY: kill takes numbers; the keeper is our child and not yet reaped.
     unsafe { libc::kill(keeper.process().cast_signed(), libc::SIGKILL) };
     assert_eq!(heard.wait_end(&mut seat, child), ChildEvent::Killed(libc::SIGKILL));
-    until("the child to end", || state_of(pid).is_none_or(|(state, _)| state == "Z").then_some(()));
+    for pid in [leader, grandchild] {
+        until("the group to end", || state_of(pid).is_none_or(|(state, _)| state == "Z").then_some(()));
+    }
 }
 
 /// The part that is killed: starts a tree of processes on two cores and says who they are.

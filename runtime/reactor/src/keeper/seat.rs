@@ -49,7 +49,7 @@ struct Unsent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Asked,
-    Started,
+    Started { pid: u32 },
 }
 
 impl KeeperSeat {
@@ -186,8 +186,8 @@ impl KeeperSeat {
                 );
                 return None;
             }
-            ChildEvent::Started { .. } => {
-                self.alive.insert(child, Standing::Started);
+            ChildEvent::Started { pid } => {
+                self.alive.insert(child, Standing::Started { pid });
             }
             ChildEvent::Unstarted(_) | ChildEvent::Exited(_) | ChildEvent::Killed(_) => {
                 self.alive.remove(&child);
@@ -196,14 +196,21 @@ impl KeeperSeat {
         Some(KeeperEvent { child, what, pipes: pipes.into_iter().zip(descriptors).collect() })
     }
 
-    /// Without a keeper there are no children: it took them with it.
+    /// Without a keeper there are no children: the kernel killed them with it, and what is left of their groups is
+    /// killed here.
     fn bury_next(&mut self) -> Option<KeeperEvent> {
         let (child, standing) = self.alive.pop_first()?;
         let what = match standing {
             Standing::Asked => {
                 ChildEvent::Unstarted("cannot start it: the keeper of processes is gone".into())
             }
-            Standing::Started => ChildEvent::Killed(libc::SIGKILL),
+            Standing::Started { pid } => {
+                // While a group has a member its id is not given to another. One that has just lost its last could
+                // in theory be, if all process ids were handed out in between.
+                // SAFETY: kill takes numbers.
+                unsafe { libc::kill(-pid.cast_signed(), libc::SIGKILL) };
+                ChildEvent::Killed(libc::SIGKILL)
+            }
         };
         Some(KeeperEvent { child, what, pipes: Vec::new() })
     }
@@ -237,6 +244,9 @@ fn shortened(program: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Over PID_MAX_LIMIT (2 to the 22): no process and no group.
+    const NOBODY: u32 = 1 << 30;
 
     fn seat() -> (KeeperSeat, OwnedFd) {
         let (ours, theirs) = socket::pair(1 << 16).unwrap();
@@ -302,8 +312,8 @@ mod tests {
         seat.spawn(started, &command(String::new()));
         seat.spawn(asked, &command(String::new()));
         seat.flush();
-        answer(&keeper, started, ChildEvent::Started { pid: 4 }, Vec::new());
-        assert_eq!(seat.receive().unwrap().what, ChildEvent::Started { pid: 4 });
+        answer(&keeper, started, ChildEvent::Started { pid: NOBODY }, Vec::new());
+        assert_eq!(seat.receive().unwrap().what, ChildEvent::Started { pid: NOBODY });
         drop(keeper);
         seat.spawn(later, &command(String::new()));
         seat.flush();
@@ -324,7 +334,7 @@ mod tests {
         let child = seat.next_child();
         seat.spawn(child, &command(String::new()));
         seat.flush();
-        answer(&keeper, child, ChildEvent::Started { pid: 4 }, vec![PipeKind::Output]);
+        answer(&keeper, child, ChildEvent::Started { pid: NOBODY }, vec![PipeKind::Output]);
         assert!(matches!(seat.receive().unwrap().what, ChildEvent::Unstarted(_)));
         answer(&keeper, child, ChildEvent::Killed(9), Vec::new());
         assert!(seat.receive().is_none(), "nothing follows");
