@@ -150,9 +150,11 @@ impl Shard for Client {
 
     fn on_open(&mut self, now: Now, conn: ConnId, _how: Opened, out: &mut impl Outbox<Said = Said>) {
         let Some(place) = self.sessions.place_of(conn) else { return };
-        self.dialler.ended();
-        let dialled_at = self.sessions.opened(place, &self.load, now.at);
-        if self.stage == Stage::Connecting {
+        let greeting = (self.stage == Stage::Connecting).then(|| self.greet(now, conn, out));
+        let dialled_at = self.sessions.opened(place, &self.load, greeting, now.at);
+        if greeting.is_none() {
+            self.dialler.ended();
+        } else {
             let micros = now.at.nanos_since(dialled_at) / 1000;
             self.outcomes.tally.connect.saturating_record(micros);
         }
@@ -174,6 +176,7 @@ impl Shard for Client {
         while !input.bytes().is_empty() {
             let read = match self.sessions.reader(place).next(input.bytes()) {
                 Outcome::Done { value, used } => {
+                    self.outcomes.tally.listen(value);
                     self.sessions.answered(place, received, flushed).map(|asked| (asked, value, used))
                 }
                 Outcome::Partial { need } => {

@@ -1,6 +1,9 @@
 //! Which connections are still to be made, and when. At most so many at once, so that a listener's backlog is
 //! never overrun (an overrun costs a second of silence each, and would be measured as the server's); and, when a
 //! ramp was asked for, each at its due time.
+//!
+//! The hard thing is when a dial has ended. The kernel opens a connection before the server accepts it, so counting
+//! to there bounds nothing: before the run each connection is greeted, and its dial ends with the first reply.
 
 use crate::pace::{Next, Pace};
 use crate::plan::Load;

@@ -44,6 +44,14 @@ impl Dialect {
         }
     }
 
+    /// Appends what a new connection is greeted with. Any reply will do: it shows that somebody has accepted.
+    pub fn write_greeting(self, into: &mut Vec<u8>) {
+        match self {
+            Self::Resp => resp::write_request(into, &[b"PING"]),
+            Self::Frame => frame::write_request(into, frame::Request::Get { key: b"greeting" }),
+        }
+    }
+
     /// The reader of a new connection.
     #[must_use]
     pub fn reader(self) -> Reader {

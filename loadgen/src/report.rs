@@ -60,6 +60,7 @@ impl Report {
             stalled: cores.iter().map(|core| core.stalled).max().unwrap_or_default(),
             busy,
             p50_us: (p50(&tally.service), p50(&tally.response), p50(&tally.reading)),
+            receipt_known: tally.reading.max() > 0,
             late_p99_us: tally.late.value_at_quantile(0.99),
             cut_short: cores.iter().any(|core| core.cut_short),
         };

@@ -25,7 +25,7 @@ const PROBE_MAX: Duration = Duration::from_secs(5);
 /// A sentence, when it could not be run or nothing could be reached.
 pub fn run(run: Run) -> Result<u8, Fatal> {
     reachable(&run)?;
-    doctor::room_for(&run.load)?;
+    doctor::room_for(&run)?;
     let environment = Environment::before(&run.git_commit);
     let live = Arc::new(Mutex::new(Live::new(&run.load)));
     let shown = live.clone();
@@ -50,7 +50,10 @@ pub fn run(run: Run) -> Result<u8, Fatal> {
     match report.facts.connections {
         (_, 0) if !report.facts.cut_short => Err(Fatal {
             status: STATUS_UNREACHABLE,
-            sentence: format!("no connection to {} could be made", report.run.target),
+            sentence: match &report.tally.first_refusal {
+                None => format!("no connection to {} could be made", report.run.target),
+                Some(said) => format!("{} lets nobody in, it said: {said}", report.run.target),
+            },
         }),
         _ if report.run.strict && !report.verdict.is_valid() => Ok(STATUS_INVALID),
         _ => Ok(0),

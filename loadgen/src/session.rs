@@ -163,14 +163,18 @@ impl Sessions {
         session.dialled_at = now;
     }
 
-    /// It is open. Gives when it was dialled.
-    pub fn opened(&mut self, place: u32, load: &Load, now: Instant) -> Instant {
+    /// It is open, and has room unless it is being greeted. Gives when it was dialled.
+    pub fn opened(&mut self, place: u32, load: &Load, greeting: Option<Asked>, now: Instant) -> Instant {
         let session = &mut self.places[place as usize];
         session.open = true;
         session.reader = load.dialect.reader();
         session.free_at = now;
+        session.in_flight.extend(greeting);
         self.open += 1;
-        self.offer(place);
+        self.in_flight += usize::from(greeting.is_some());
+        if greeting.is_none() {
+            self.offer(place);
+        }
         self.places[place as usize].dialled_at
     }
 
@@ -289,7 +293,7 @@ mod tests {
         let mut sessions = Sessions::new(&load, 3, 2);
         for place in 0..3 {
             sessions.dialled(place, ConnId(conns.insert(())), at(1));
-            assert_eq!(sessions.opened(place, &load, at(2)), at(1));
+            assert_eq!(sessions.opened(place, &load, None, at(2)), at(1));
         }
         let mut order = Vec::new();
         while let Some((place, ..)) = sessions.first_free() {

@@ -86,7 +86,11 @@ fn named(errors: &crate::tally::Errors) -> String {
 }
 
 fn latencies(report: &Report, text: &mut String) {
-    let told = ["sent → read", "due → read", "due → sent", "received → read"];
+    let reading = match report.facts.receipt_known {
+        true => "received → read",
+        false => "not known: the kernel did not say when it had the replies",
+    };
+    let told = ["sent → read", "due → read", "due → sent", reading];
     let _ = writeln!(
         text,
         "{:<12} {:>10} {:>10} {:>10} {:>10} {:>10}",

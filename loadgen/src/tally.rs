@@ -1,6 +1,7 @@
 //! What is counted while a run goes on, by one core, and added up over cores at its end. Histograms are merged;
 //! percentiles never are. Nothing here allocates for a request: a second's slice is put away once a second.
 
+use crate::protocol::Answer;
 use hdrhistogram::Histogram;
 use machine::{Instant, Why};
 
@@ -276,9 +277,10 @@ impl Tally {
         }
     }
 
-    /// What the server said when it refused; the first is kept, at most 200 bytes of it.
-    pub fn refusal(&mut self, text: &[u8]) {
-        if self.first_refusal.is_none() {
+    /// Keeps what the server said when it first refused something, at most 200 bytes of it.
+    #[inline]
+    pub fn listen(&mut self, answer: Answer<'_>) {
+        if let (Answer::Refused(text), None) = (answer, &self.first_refusal) {
             let text = &text[..text.len().min(200)];
             self.first_refusal = Some(String::from_utf8_lossy(text).into_owned());
         }

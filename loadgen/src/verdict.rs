@@ -13,6 +13,9 @@ const LATE_FLOOR_US: u64 = 1_000;
 const LATE_MAX: f64 = 0.10;
 /// How busy a worker may be at a fixed rate: beyond it, due times are met by luck.
 const BUSY_MAX: f64 = 0.85;
+/// How busy a worker may be in a closed loop when nobody knows when the kernel had the replies: one that never
+/// sleeps leaves them waiting.
+const BUSY_MAX_CLOSED: f64 = 0.95;
 /// Of the offered requests, what must have been sent.
 const SENT_MIN: f64 = 0.99;
 /// Of the measured time, what the machine may take away.
@@ -41,6 +44,8 @@ pub struct Facts {
     pub busy: Option<f64>,
     /// Medians of service, response and reading, µs.
     pub p50_us: (u64, u64, u64),
+    /// Whether the kernel's time of receipt was known for any reply.
+    pub receipt_known: bool,
     /// 99th percentile of our own slip, µs.
     pub late_p99_us: u64,
     /// Whether the run ended before its end.
@@ -92,7 +97,12 @@ impl Verdict {
                 "generator-limited: one request in a hundred was sent {late} late, over {late_max}"
             ));
         }
-        if let (Some(_), Some(busy)) = (facts.rate, facts.busy.filter(|busy| *busy > BUSY_MAX)) {
+        let busy_max = match (facts.rate, facts.receipt_known) {
+            (Some(_), _) => BUSY_MAX,
+            (None, false) => BUSY_MAX_CLOSED,
+            (None, true) => f64::INFINITY,
+        };
+        if let Some(busy) = facts.busy.filter(|busy| *busy > busy_max) {
             reasons.push(format!("generator-limited: a worker was {:.0} % busy", busy * 100.0));
         }
         if let Some(offered) = facts.offered.filter(|offered| *offered > 0) {
@@ -146,6 +156,7 @@ mod tests {
             stalled: Duration::ZERO,
             busy: Some(0.5),
             p50_us: (100, 105, 5),
+            receipt_known: true,
             late_p99_us: 200,
             cut_short: false,
         }
@@ -168,6 +179,10 @@ mod tests {
         check(Facts { late_p99_us: 1_001, p50_us: (20_000, 20_000, 0), ..good() }, "");
         check(Facts { busy: Some(0.86), ..good() }, "generator-limited: a worker was 86 % busy");
         check(Facts { busy: Some(1.0), rate: None, offered: None, ..good() }, "");
+        let blind =
+            Facts { receipt_known: false, rate: None, offered: None, p50_us: (100, 105, 0), ..good() };
+        check(Facts { busy: Some(0.95), ..blind.clone() }, "");
+        check(Facts { busy: Some(0.96), ..blind }, "generator-limited: a worker was 96 % busy");
         check(Facts { busy: None, ..good() }, "");
         check(Facts { unsent: 100, ..good() }, "");
         check(Facts { unsent: 101, ..good() }, "generator-limited: 99.0 % of the offered rate");

@@ -57,6 +57,14 @@ impl Client {
         self.pace_at(now.at, out);
     }
 
+    /// Greets a new connection, so that its dial ends only when the server has accepted it.
+    pub(super) fn greet(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) -> Asked {
+        self.message.clear();
+        self.load.dialect.write_greeting(&mut self.message);
+        out.write(conn, &self.message);
+        Asked { due: now.at, ready: now.at, sent: now.at, key: 0, verb: Verb::Get, measured: true }
+    }
+
     pub(super) fn asked(
         &self,
         operation: Operation,
@@ -100,10 +108,13 @@ impl Client {
     pub(super) fn count(&mut self, now: Now, asked: Asked, answer: Answer<'_>, received: Instant) {
         let judged = asked.judge(answer, &self.load);
         let tally = &mut self.outcomes.tally;
-        if let Answer::Refused(text) = answer {
-            tally.refusal(text);
-        }
         match judged {
+            _ if self.stage == Stage::Connecting => {
+                self.dialler.ended();
+                if let Answer::Refused(_) = answer {
+                    tally.fail(Kind::Refused, 1, true);
+                }
+            }
             Err(kind) => tally.fail(kind, 1, asked.measured),
             Ok(_) if self.stage == Stage::Loading => tally.loaded += 1,
             Ok(right) => {
@@ -124,7 +135,9 @@ impl Client {
         };
         let (was_open, lost) = self.sessions.ended(place);
         let tally = &mut self.outcomes.tally;
+        let mut greeted = true;
         for asked in lost {
+            greeted = false;
             tally.fail(in_flight, 1, asked.measured);
         }
         if kind != in_flight {
@@ -132,8 +145,8 @@ impl Client {
         }
         match was_open {
             true if matches!(self.stage, Stage::Loading | Stage::Running) => self.dialler.want(place),
-            true => {}
-            false => self.dialler.ended(),
+            true if greeted || self.stage != Stage::Connecting => {}
+            true | false => self.dialler.ended(),
         }
     }
 }

@@ -31,7 +31,7 @@ struct Served {
     stalls: Option<(Duration, Duration)>,
     /// Answers take this long.
     takes: Duration,
-    /// The connection of this number is never answered.
+    /// The connection of this number is greeted and never answered.
     deaf: Option<usize>,
     /// What it answers to a read instead of the truth.
     lie: Option<fn(&BTreeMap<Vec<u8>, Vec<u8>>, &[u8]) -> Option<Vec<u8>>>,
@@ -43,8 +43,9 @@ struct Served {
 
 impl Served {
     fn answer(&mut self, arguments: &[Vec<u8>], reply: &mut Writer<'_>) {
-        let key = arguments[1].clone();
+        let key = arguments.get(1).cloned().unwrap_or_default();
         match &arguments[0][..] {
+            b"PING" => reply.simple("PONG"),
             b"GET" => {
                 self.heard.push((Verb::Get, key.clone()));
                 let value = match self.lie {
@@ -83,6 +84,7 @@ fn serve(served: Rc<RefCell<Served>>) -> impl FnMut(sim::Client, &mut Vec<u8>, &
             served.connections.push(client);
         }
         let mut replies = Vec::new();
+        let heard_before = served.heard.len();
         loop {
             let Outcome::Done { value, used } = Reader::new(Limits::default()).next(heard) else { break };
             let arguments: Vec<Vec<u8>> =
@@ -91,7 +93,7 @@ fn serve(served: Rc<RefCell<Served>>) -> impl FnMut(sim::Client, &mut Vec<u8>, &
             served.answer(&arguments, &mut Writer::new(&mut replies, Version::Two));
         }
         let number = served.connections.iter().position(|known| *known == client);
-        if number.is_none() || served.deaf != number {
+        if served.deaf != number || served.heard.len() == heard_before {
             say.wait(served.wait());
             say.bytes(&replies);
         }
@@ -301,6 +303,20 @@ fn nobody_listening_is_told_and_ends_the_run() {
         assert_eq!(outcomes.tally.errors.of(Kind::DialRefused), 5);
         assert_eq!((outcomes.connected, outcomes.measured), (0, None));
     }
+}
+
+#[test]
+fn a_server_that_refuses_everybody_is_quoted() {
+    let mut world: World<Client> = World::new(1, Setup::new(load()));
+    world.serve_at(target(), |_: sim::Client, heard: &mut Vec<u8>, say: &mut Say| {
+        heard.clear();
+        say.bytes(b"-DENIED not from there\r\n");
+        say.finish();
+    });
+    assert!(world.run_within(MINUTES, |world| world.drained(NODE)));
+    let outcomes = &world.shard(NODE, CoreId(0)).outcomes;
+    assert_eq!(outcomes.tally.first_refusal.as_deref(), Some("DENIED not from there"));
+    assert_eq!(outcomes.tally.errors.of(Kind::Refused), 10);
 }
 
 #[test]
