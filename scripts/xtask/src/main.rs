@@ -61,8 +61,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// The root of the workspace this crate was built in.
+/// The root of the workspace that cargo runs this in. Asked when it runs and not when it was built: two copies of
+/// the tree may share a target folder, and then they share this program.
 fn root() -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).expect("scripts/xtask lies two folders under the root").to_path_buf()
+    let here = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    Path::new(&here).ancestors().nth(2).expect("scripts/xtask lies two folders under the root").to_path_buf()
 }
