@@ -160,13 +160,21 @@ impl Conn {
             rest = &rest[fits..];
         }
         self.left.push(rest);
+        self.open_big();
     }
 
-    /// What a shard said about input: keeps what it did not use of `rest`, and gets a buffer of its own ready
-    /// when it waits for much.
+    /// What a shard said about input: for how many bytes it waits.
     pub(crate) fn after_input(&mut self, need: usize) {
         self.need = need;
-        if need >= BLOB_MIN && need > self.left.len() {
+        self.open_big();
+    }
+
+    /// Gets a buffer of its own ready for a large value, once a part of it has arrived: a few bytes that announce
+    /// many must not cost the memory of many (a first touch may cost a huge page).
+    fn open_big(&mut self) {
+        let (need, here) = (self.need, self.left.len());
+        let arrived = here >= BIG_AT.min(need / BIG_PART);
+        if self.big.is_none() && need >= BLOB_MIN && need > here && arrived {
             let mut big = Vec::with_capacity(need);
             big.extend_from_slice(self.left.bytes());
             self.left = Left::default();
@@ -174,6 +182,10 @@ impl Conn {
         }
     }
 }
+
+/// A large value gets its buffer when a part of it, or so many bytes, have arrived.
+const BIG_PART: usize = 8;
+const BIG_AT: usize = 256 * 1024;
 
 /// The tag of a connection's request.
 pub(crate) fn tag(op: Op, conn: ConnId) -> Tag {

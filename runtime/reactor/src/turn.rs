@@ -392,6 +392,9 @@ where
             if held.left.len() > most {
                 return self.io.lose(conn, Why::Overfull);
             }
+            if held.big.is_some() {
+                self.io.settle_reading(conn);
+            }
             return self.bring_kept(conn);
         }
         let mut input = Input::lent(bytes, now.at, held.sent_at);
