@@ -292,7 +292,8 @@ fn signal_reaches_grandchildren() {
     let (_keeper, mut seat) = fork_one();
     let mut heard = Heard::default();
     let child = seat.next_child();
-    seat.spawn(child, &shell("sleep 1000 & echo $!; sh -c 'echo $$; sleep 1000' & wait"));
+    // "exec", because a shell that waits in vfork for a child that was stopped is not itself seen as stopped.
+    seat.spawn(child, &shell("sleep 1000 & echo $!; sh -c 'echo $$; exec sleep 1000' & wait"));
     heard.wait_start(&mut seat, child);
     let mut output = heard.take(child, PipeKind::Output);
     let grandchildren = [output.line(), output.line()].map(|line| line.parse().unwrap());
