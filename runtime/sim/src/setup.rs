@@ -245,6 +245,13 @@ pub struct Lies {
 }
 
 impl Lies {
+    /// Whether there is any.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        let Self { unsynced, swap_lane, lose_tell, wrong_byte, early_timer } = *self;
+        unsynced + swap_lane + lose_tell + wrong_byte + early_timer > 0
+    }
+
     /// The truth.
     #[must_use]
     pub fn none() -> Self {

@@ -245,6 +245,10 @@ where
         let Some(found) = self.core_mut(node, core).desk.conn(conn) else { return };
         let (Some(ends), true, None) = (found.ends, found.open, found.gone) else { return };
         let told = found.half_told;
+        if found.again && !found.paused {
+            // Not before all that they said was brought.
+            return;
+        }
         let Some(wire) = self.wires.get(ends.wire) else { return };
         let flow = &wire.flows[1 - ends.side];
         if !flow.fin_arrived || !flow.arrived.is_empty() {

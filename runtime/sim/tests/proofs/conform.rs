@@ -7,7 +7,7 @@ use crate::trial;
 use libtest_mimic::Trial;
 use machine::NodeId;
 use sim::transcript::{Transcript, run_real, run_world};
-use sim::{ChildScript, Counts, Faults, Setup, World, for_seeds};
+use sim::{ChildScript, Counts, Faults, Lies, Setup, World, for_seeds};
 use std::path::PathBuf;
 
 /// Seeds of each promise in each weather.
@@ -87,22 +87,28 @@ pub(crate) fn trials() -> Vec<Trial> {
 
 fn simulated() {
     let mut counts = Counts::new();
-    for (name, text) in PROMISES {
-        let transcript = Transcript::parse(name, text).unwrap_or_else(|mismatch| panic!("{mismatch}"));
+    for (name, _) in PROMISES {
         for_seeds(SEEDS, |seed| {
             for faults in [Faults::none(), Faults::rough()] {
-                let mut world = World::<Probe>::new(seed, setup(faults));
-                world.children(|command, _| match &*command.program {
-                    "cat" => ChildScript::Echoes,
-                    "sleep" => ChildScript::Hangs,
-                    _ => ChildScript::Unstarted("no such file or directory".into()),
-                });
-                run_world(&transcript, &mut world, NodeId(0)).unwrap_or_else(|mismatch| panic!("{mismatch}"));
-                counts.add(world.counts());
+                counts.add(&promise(name, seed, faults, Lies::none()));
             }
         });
     }
     counts.assert_all(EXERCISED);
+}
+
+/// Runs one promise in the simulated world.
+pub(crate) fn promise(name: &str, seed: u64, faults: Faults, lies: Lies) -> Counts {
+    let (_, text) = PROMISES.iter().find(|(known, _)| *known == name).expect("a promise of the table");
+    let transcript = Transcript::parse(name, text).unwrap_or_else(|mismatch| panic!("{mismatch}"));
+    let mut world = World::<Probe>::new(seed, setup(faults).lies(lies));
+    world.children(|command, _| match &*command.program {
+        "cat" => ChildScript::Echoes,
+        "sleep" => ChildScript::Hangs,
+        _ => ChildScript::Unstarted("no such file or directory".into()),
+    });
+    run_world(&transcript, &mut world, NodeId(0)).unwrap_or_else(|mismatch| panic!("{mismatch}"));
+    world.counts().clone()
 }
 
 fn setup(faults: Faults) -> Setup<Doors> {

@@ -9,7 +9,11 @@
     reason = "the real arm starts processes and waits in real time; no shard here asks for either"
 )]
 
+mod canaries;
 mod conform;
+mod echo_log;
+mod forward;
+mod pipe;
 mod probe;
 mod real;
 
@@ -22,16 +26,22 @@ fn main() {
     }
     let mut trials: Vec<Trial> = Vec::new();
     trials.extend(conform::trials());
+    trials.extend(forward::trials());
+    trials.extend(pipe::trials());
+    trials.extend(echo_log::trials());
+    trials.extend(canaries::trials());
     // Real processes share two cores: one test at a time keeps each one's waits its own.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-fn serve(name: &str, data: Option<&String>) -> ! {
-    let data = data.map(Into::into);
-    match name {
-        "probe" => conform::serve(data),
-        other => panic!("no server is called {other}"),
+fn serve(name: &str, word: Option<&String>) -> ! {
+    match (name, word) {
+        ("probe", data) => conform::serve(data.map(Into::into)),
+        ("forward", Some(to)) => forward::serve(to),
+        ("pipe", None) => pipe::serve(),
+        ("echolog", Some(data)) => echo_log::serve(data.into()),
+        other => panic!("no such server: {other:?}"),
     }
 }
 

@@ -74,6 +74,11 @@ impl Server {
     pub(crate) fn stop(&mut self) -> bool {
         // SAFETY: a signal to a child of ours that was not waited for.
         unsafe { libc::kill(self.process.id() as libc::pid_t, libc::SIGTERM) };
+        self.ends()
+    }
+
+    /// Waits for it to end, and says whether it did so as it should.
+    pub(crate) fn ends(&mut self) -> bool {
         self.process.wait().is_ok_and(|status| status.success())
     }
 }
@@ -117,7 +122,7 @@ where
     S::Heard: rkyv::Portable,
 {
     let keeper = Keeper::fork(cores).unwrap_or_else(|fatal| fatal::exit(fatal));
-    let mut reserved = Doors::default();
+    let reserved = Doors::default();
     let any = || SocketAddr::from(([127, 0, 0, 1], 0));
     let at: Vec<SocketAddr> =
         (0..doors).map(|_| reserved.reserve(any()).unwrap_or_else(|fatal| fatal::exit(fatal))).collect();
