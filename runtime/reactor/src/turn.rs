@@ -420,6 +420,7 @@ where
             return self.bring_link(conn);
         }
         let (sent_at, big) = (held.sent_at, held.big.take());
+        let came_behind = big.is_some() && held.left.len() > 0;
         let mut left = if big.is_some() { Left::default() } else { std::mem::take(&mut held.left) };
         self.io.fanout = 0;
         let need = if let Some(big) = big {
@@ -448,6 +449,10 @@ where
         if let Some(held) = self.io.told(conn) {
             held.after_input(need);
             self.io.settle_reading(conn);
+        }
+        if came_behind {
+            // What came behind a large value was never brought, and perhaps nothing more will come to bring it with.
+            self.bring_kept(conn);
         }
     }
 
