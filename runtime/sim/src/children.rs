@@ -122,7 +122,6 @@ pub(crate) struct Child {
     pub(crate) core: CoreId,
     pub(crate) command: Command,
     pub(crate) process: Option<Box<dyn Process>>,
-    pub(crate) unstarted: Option<Box<str>>,
     pub(crate) pipes: Vec<(PipeKind, Key)>,
     pub(crate) started: machine::Instant,
     pub(crate) running: bool,

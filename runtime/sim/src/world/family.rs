@@ -33,26 +33,13 @@ where
     }
 
     pub(super) fn spawn(&mut self, node: NodeId, core: CoreId, child: ChildId, command: Command) {
-        let script = match &mut self.scripts {
-            Some(script) => script(&command, &mut self.chance.children),
-            None => ChildScript::Unstarted("no such file or directory".into()),
-        };
-        let mut process = script.process();
-        if self.strikes(self.setup.faults.child_fails, "fault: child cannot start") {
-            process = Err("resource temporarily unavailable".into());
-        }
-        let (process, unstarted) = match process {
-            Ok(process) => (Some(process), None),
-            Err(why) => (None, Some(why)),
-        };
         let started = self.time;
         self.node_mut(node).children.insert(
             child,
             Child {
                 core,
                 command,
-                process,
-                unstarted,
+                process: None,
                 pipes: Vec::new(),
                 started,
                 running: false,
@@ -66,19 +53,36 @@ where
         self.enter(self.time + takes, Event::ChildStarts(life, child));
     }
 
+    /// What a command does: asked when it starts, so that a test can say it after the world was made.
+    fn script(&mut self, command: &Command) -> Result<Box<dyn Process>, Box<str>> {
+        let script = match &mut self.scripts {
+            Some(script) => script(command, &mut self.chance.children),
+            None => ChildScript::Unstarted("no such file or directory".into()),
+        };
+        if self.strikes(self.setup.faults.child_fails, "fault: child cannot start") {
+            return Err("resource temporarily unavailable".into());
+        }
+        script.process()
+    }
+
     pub(super) fn child_starts(&mut self, node: NodeId, child: ChildId) {
         let time = self.time;
+        let Some(command) = self.node(node).children.get(&child).map(|found| found.command.clone()) else {
+            return;
+        };
+        let script = self.script(&command);
         let found = self.node_mut(node);
         found.pids += 1;
         let pid = found.pids;
         let Some(of) = found.children.get_mut(&child) else { return };
         let core = of.core;
-        let what = match of.unstarted.take() {
-            Some(why) => {
+        let what = match script {
+            Err(why) => {
                 found.children.remove(&child);
                 ChildEvent::Unstarted(why)
             }
-            None => {
+            Ok(process) => {
+                of.process = Some(process);
                 of.running = true;
                 of.started = time;
                 let kinds = of.command.pipes.clone();
