@@ -85,6 +85,8 @@ pub struct Client {
     paced: Option<Instant>,
     ticks: u64,
     last_tick: Instant,
+    /// When the last reply was read.
+    last_reply: Instant,
     /// Give up waiting for replies then.
     stop_by: Option<Instant>,
     outcomes: Outcomes,
@@ -126,6 +128,7 @@ impl Shard for Client {
             paced: None,
             ticks: 0,
             last_tick: Instant::ZERO,
+            last_reply: Instant::ZERO,
             stop_by: None,
             outcomes: Outcomes {
                 tally: Tally::default(),

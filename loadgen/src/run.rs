@@ -11,6 +11,7 @@ use crate::table::table;
 use crate::workload::operations_hash;
 use reactor::{Fatal, Plan};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,13 @@ const PROBE_MAX: Duration = Duration::from_secs(5);
 pub fn run(run: Run) -> Result<u8, Fatal> {
     reachable(&run)?;
     doctor::room_for(&run)?;
+    let unwritable = |error: std::io::Error, folder: &Path| Fatal {
+        status: 2,
+        sentence: format!("--out {} cannot be written: {error}", folder.display()),
+    };
+    if let Some(folder) = &run.out {
+        std::fs::create_dir_all(folder).map_err(|error| unwritable(error, folder))?;
+    }
     let environment = Environment::before(&run.git_commit);
     let live = Arc::new(Mutex::new(Live::new(&run.load)));
     let shown = live.clone();
@@ -44,8 +52,7 @@ pub fn run(run: Run) -> Result<u8, Fatal> {
     let report = Report::new(run, hash, &outcomes, lock(&live).busy(), environment.after());
     print!("{}", table(&report));
     if let Some(folder) = &report.run.out {
-        let unwritable = |error| Fatal::machine(format!("{} cannot be written: {error}", folder.display()));
-        report.write(folder).map_err(unwritable)?;
+        report.write(folder).map_err(|error| unwritable(error, folder))?;
     }
     match report.facts.connections {
         (_, 0) if !report.facts.cut_short => Err(Fatal {

@@ -107,6 +107,7 @@ impl Client {
     /// A reply to what was asked.
     pub(super) fn count(&mut self, now: Now, asked: Asked, answer: Answer<'_>, received: Instant) {
         let judged = asked.judge(answer, &self.load);
+        self.last_reply = now.at;
         let tally = &mut self.outcomes.tally;
         match judged {
             _ if self.stage == Stage::Connecting => {

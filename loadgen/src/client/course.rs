@@ -110,6 +110,10 @@ impl Client {
             for timer in [TIMER_TICK, TIMER_PACE, TIMER_END, TIMER_RAMP] {
                 out.wake(timer, None);
             }
+            if let (Some(0), Some(measured)) = (self.left, &mut self.outcomes.measured) {
+                // So many requests take as long as their last reply, not as their last sending.
+                *measured = (*measured).max(self.last_reply.since(self.window.from));
+            }
             self.outcomes.tally.close();
             out.drained();
         }

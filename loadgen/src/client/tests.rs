@@ -250,6 +250,16 @@ fn the_operations_are_those_of_the_seed() {
 }
 
 #[test]
+fn so_many_requests_take_until_their_last_reply() {
+    let load = Load { requests: Some(200), duration: None, ..load() };
+    let takes = Duration::from_millis(10);
+    let (outcomes, _) = run(load, Served { takes, ..Served::default() });
+    assert_eq!(outcomes.tally.answered, 200);
+    let measured = outcomes.measured.unwrap();
+    assert!((Duration::from_millis(200)..Duration::from_millis(210)).contains(&measured), "{measured:?}");
+}
+
+#[test]
 fn a_connection_that_is_not_answered_is_closed_counted_and_replaced() {
     let timeout = Duration::from_millis(500);
     let load = Load {
