@@ -25,7 +25,7 @@ pub struct Session {
     pub late: VecDeque<Late>,
     /// Nothing is read: it has too much outstanding.
     pub is_paused: bool,
-    /// There is input that was not used because it was full.
+    /// There is input that was not used because it was full; it comes again after a resume, also after an end.
     pub has_left: bool,
     /// They have said all.
     pub is_half: bool,

@@ -123,6 +123,7 @@ impl Shard for Dht {
     ) {
         let Some(mut session) = self.sessions.take(conn) else { return };
         self.told = 0;
+        session.has_left = false;
         self.direct.begin(conn, out);
         let before = input.bytes().len();
         match session.speaks {
@@ -291,7 +292,6 @@ impl Dht {
         }
         if session.is_paused && session.has_drained(&self.config.limits) && out.room(conn) > 0 {
             session.is_paused = false;
-            session.has_left = false;
             out.resume(conn);
         }
         self.sessions.put_back(session);
