@@ -299,6 +299,7 @@ where
         seat: berth.seat,
         limits,
         now: clock::now(),
+        flushed_at: clock::instant(),
         ring,
         conns: Slab::new(),
         dirty: Vec::new(),

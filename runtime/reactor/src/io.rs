@@ -51,6 +51,8 @@ pub(crate) struct Io<Said> {
     pub(crate) limits: Limits,
     /// As read for the batch of events at hand.
     pub(crate) now: Now,
+    /// When sends are being made.
+    pub(crate) flushed_at: Instant,
     pub(crate) ring: Ring,
     pub(crate) conns: Slab<Conn>,
     pub(crate) dirty: Vec<ConnId>,

@@ -27,8 +27,13 @@ impl Hopper {
     fn pass_on(&self, home: u16, conn: ConnId, word: &[u8], cores: u16, out: &mut impl Outbox<Said = Said>) {
         let next = CoreId((self.seat.core.0 + 1) % self.seat.cores);
         let key = conn.0;
-        let hop =
-            Said::Hop { home, index: key.index, generation: key.generation, word: word.to_vec(), cores: cores + 1 };
+        let hop = Said::Hop {
+            home,
+            index: key.index,
+            generation: key.generation,
+            word: word.to_vec(),
+            cores: cores + 1,
+        };
         out.tell(next, hop, None);
     }
 }
@@ -48,7 +53,13 @@ impl Shard for Hopper {
 
     fn on_open(&mut self, _now: Now, _conn: ConnId, _how: Opened, _out: &mut impl Outbox<Said = Said>) {}
 
-    fn on_bytes(&mut self, _now: Now, conn: ConnId, input: &mut Input<'_>, out: &mut impl Outbox<Said = Said>) {
+    fn on_bytes(
+        &mut self,
+        _now: Now,
+        conn: ConnId,
+        input: &mut Input<'_>,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
         while let Some(end) = input.bytes().iter().position(|byte| *byte == b'\n') {
             let line = &input.bytes()[..end];
             if let Some(count) = line.strip_prefix(b"blob ") {
@@ -118,19 +129,10 @@ fn line(stream: &mut TcpStream) -> String {
 
 #[test]
 fn words_cross_cores_and_values_come_back_whole() {
-    let mut plan = Plan::new("hopper", SocketAddr::from(([127, 0, 0, 1], 0)));
-    plan.config = plan.doors.reserve(plan.config).unwrap();
-    let at = plan.config;
-    let (ready, is_ready) = std::sync::mpsc::channel();
-    plan.on_ready = Box::new(move || ready.send(()).unwrap());
+    let server = Running::start();
     let cores = reactor::allowed_cores().len();
-    let server = std::thread::spawn(move || reactor::run::<Hopper>(plan).map(|shards| shards.len()));
-    is_ready.recv_timeout(Duration::from_secs(10)).unwrap();
 
-    let mut streams: Vec<_> = (0..8).map(|_| TcpStream::connect(at).unwrap()).collect();
-    for stream in &mut streams {
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    }
+    let mut streams: Vec<_> = (0..8).map(|_| server.connect()).collect();
     for round in 0..3 {
         for stream in &mut streams {
             stream.write_all(b"hop wo").unwrap();
@@ -158,7 +160,78 @@ fn words_cross_cores_and_values_come_back_whole() {
     writer.join().unwrap();
 
     streams[1].write_all(b"stop\n").unwrap();
-    assert_eq!(server.join().unwrap().unwrap(), cores);
+    assert_eq!(server.thread.join().unwrap(), cores);
+}
+
+/// A server for one test, and how to end it.
+struct Running {
+    at: SocketAddr,
+    thread: std::thread::JoinHandle<usize>,
+}
+
+impl Running {
+    fn start() -> Self {
+        let mut plan = Plan::new("hopper", SocketAddr::from(([127, 0, 0, 1], 0)));
+        plan.config = plan.doors.reserve(plan.config).unwrap();
+        let at = plan.config;
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        plan.on_ready = Box::new(move || ready.send(()).unwrap());
+        let thread = std::thread::spawn(move || reactor::run::<Hopper>(plan).unwrap().len());
+        is_ready.recv_timeout(Duration::from_secs(10)).unwrap();
+        Self { at, thread }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.at).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    }
+
+    fn stop(self) {
+        self.connect().write_all(b"stop\n").unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
+#[test]
+fn what_comes_behind_a_large_value_is_brought_without_more_coming() {
+    let server = Running::start();
+    let mut stream = server.connect();
+    let value = vec![b'v'; 100_000];
+    let mut request = b"blob 100000\n".to_vec();
+    request.extend_from_slice(&value);
+    request.extend_from_slice(b"hop behind\n");
+    let mut back = vec![0; value.len()];
+    for _ in 0..100 {
+        stream.write_all(&request).unwrap();
+        stream.read_exact(&mut back).unwrap();
+        assert!(back == value);
+        assert!(line(&mut stream).starts_with("behind"));
+    }
+    server.stop();
+}
+
+#[test]
+fn who_has_said_all_still_reads_the_last_answer() {
+    let server = Running::start();
+    for _ in 0..100 {
+        let mut stream = server.connect();
+        let value = vec![b'v'; 300_000];
+        let mut writer = stream.try_clone().unwrap();
+        let sent = value.clone();
+        let writing = std::thread::spawn(move || {
+            writer.write_all(b"blob 300000\n").unwrap();
+            writer.write_all(&sent).unwrap();
+            writer.shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        writing.join().unwrap();
+        // Read late: an end by reset would destroy what was not read yet.
+        std::thread::sleep(Duration::from_millis(2));
+        let mut back = Vec::new();
+        stream.read_to_end(&mut back).unwrap();
+        assert!(back == value);
+    }
+    server.stop();
 }
 
 #[test]
