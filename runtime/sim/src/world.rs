@@ -238,7 +238,7 @@ where
             if holds(self) {
                 return true;
             }
-            if !self.agenda.earliest().is_some_and(|at| at <= until) {
+            if self.agenda.earliest().is_none_or(|at| at > until) {
                 self.time = until;
                 return holds(self);
             }

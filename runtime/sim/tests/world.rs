@@ -17,7 +17,7 @@ struct Echo {
 #[derive(rkyv::Archive, rkyv::Serialize)]
 enum Said {
     Say { conn: u64, bytes: Vec<u8> },
-    Said { conn: u64, bytes: Vec<u8> },
+    Echoed { conn: u64, bytes: Vec<u8> },
     End { conn: u64 },
     Ended { conn: u64 },
 }
@@ -65,10 +65,10 @@ impl Shard for Echo {
         let Peer::Core(from) = from else { unreachable!("one node") };
         match heard {
             ArchivedSaid::Say { conn, bytes } => {
-                out.tell(from, Said::Said { conn: conn.to_native(), bytes: bytes.to_vec() }, None);
+                out.tell(from, Said::Echoed { conn: conn.to_native(), bytes: bytes.to_vec() }, None);
             }
             ArchivedSaid::End { conn } => out.tell(from, Said::Ended { conn: conn.to_native() }, None),
-            ArchivedSaid::Said { conn, bytes } => {
+            ArchivedSaid::Echoed { conn, bytes } => {
                 if let Some(conn) = self.served.get(&conn.to_native()) {
                     out.write(*conn, bytes);
                 }

@@ -277,7 +277,7 @@ fn full_real() {
     assert!(server.stop(), "the server ended by itself");
 }
 
-/// Killed at any moment: what was said again is there after a restart, which the log's own replay counts.
+/// Killed at any moment, five times over: what was said again is in the log's files.
 fn killed_real() {
     let scratch = Scratch::new("killed");
     let data = scratch.0.display().to_string();

@@ -72,8 +72,8 @@ impl Server {
 
     /// Asks it to end, and says whether it did so by itself.
     pub(crate) fn stop(&mut self) -> bool {
-        // SAFETY: a signal to a child of ours that was not waited for.
-        unsafe { libc::kill(self.process.id() as libc::pid_t, libc::SIGTERM) };
+        let asked = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        assert!(asked.is_ok_and(|status| status.success()), "it is there to be asked");
         self.ends()
     }
 
