@@ -6,11 +6,11 @@ use machine::{
     Blob, Chance, ConnId, CoreId, End, FANOUT_MAX, Gauges, Input, Instant, Kept, Link, LogMark, NodeId, Now,
     Opened, Order, Outbox, Peer, Seat, Shard, Stored, TimerId,
 };
-use sim::{Counts, Faults, Setup, World, for_seeds};
+use sim::{Counts, Faults, Limits, Setup, World, for_seeds};
 use std::collections::BTreeMap;
 
 /// How often each core says a number to every core of every other node.
-const EVERY: Duration = Duration::from_millis(2);
+const EVERY: Duration = Duration::from_millis(5);
 /// Records between two snapshots.
 const SNAPSHOT_EVERY: u64 = 20;
 
@@ -170,7 +170,7 @@ fn all_linked(world: &World<Herald>) -> bool {
 #[test]
 fn links_keep_order_and_heal_whatever_strikes() {
     let mut counts = Counts::new();
-    for_seeds(60, |seed| {
+    for_seeds(40, |seed| {
         let mut hashes = [0; 2];
         for hash in &mut hashes {
             let mut world = World::<Herald>::new(seed, setup(Faults::disastrous()));
@@ -201,6 +201,16 @@ fn a_one_way_cut_is_told_on_both_sides() {
         world.heal_link(NodeId(0), NodeId(1));
         world.run_until(all_linked);
     });
+}
+
+#[test]
+fn a_link_with_too_much_waiting_is_cut() {
+    let limits = Limits { link_max: 4_000, ..Limits::default() };
+    let mut world = World::<Herald>::new(3, Setup { limits, ..setup(Faults::none()) });
+    world.run_until(all_linked);
+    world.cut_link(NodeId(0), NodeId(1), false);
+    world.run_until(|world| world.counts().of("link overfull") > 0);
+    world.run_until(|world| world.shard(NodeId(0), CoreId(0)).downs == 1);
 }
 
 #[test]

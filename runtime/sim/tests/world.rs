@@ -5,7 +5,8 @@ use machine::{
     Address, Blob, Chance, ConnId, CoreId, End, Gauges, Input, NodeId, Now, Opened, Order, Outbox, Peer,
     Seat, Shard,
 };
-use sim::{Counts, Faults, Setup, World, for_seeds};
+use sim::transcript::{Transcript, run_world};
+use sim::{Counts, Faults, Limits, Setup, World, for_seeds};
 use std::collections::BTreeMap;
 
 /// Says every byte again, by way of the next core.
@@ -140,6 +141,37 @@ fn streams_arrive_whole_under_all_that_loses_nothing() {
     for_seeds(100, |seed| counts.add(&run(seed, Faults::rough()).1));
     counts.assert_all(&["on_bytes", "on_peer", "on_end half", "on_end closed", "fault: cut packet"]);
     counts.assert_all(&["fault: stall", "fault: short read", "fault: slow turn", "fault: slow lane"]);
+}
+
+#[test]
+fn sockets_wait_while_a_lane_is_full_and_nothing_is_lost() {
+    let mut waited = 0;
+    for_seeds(50, |seed| {
+        let limits = Limits { lane_high: 300, lane_low: 100, ..Limits::default() };
+        let faults = Faults { slow_lane: 500, ..Faults::rough() };
+        let mut world = World::<Echo>::new(seed, Setup { limits, ..Setup::new(()).cores(2).faults(faults) });
+        let clients = [0; 4].map(|_| world.connect(NodeId(0), 0));
+        clients.iter().for_each(|client| world.say(*client, &[7; 2_000]));
+        world.run_until(|world| clients.iter().all(|client| world.heard(*client).len() == 2_000));
+        waited += world.counts().of("sockets waited for lanes");
+    });
+    assert!(waited > 0, "no socket ever waited");
+}
+
+#[test]
+fn a_transcript_names_the_line_that_differs() {
+    let check = |text: &str, expected: Result<(), usize>| {
+        let mut world = World::<Echo>::new(1, Setup::new(()).cores(2).faults(Faults::rough()));
+        let transcript = Transcript::parse("echo", text).unwrap();
+        let outcome = run_world(&transcript, &mut world, NodeId(0)).map_err(|mismatch| mismatch.line);
+        assert_eq!(outcome, expected, "{text}");
+    };
+    check("> one\n> two\n< one\n~ t*o\nb> three\nb< three\nfinish\nended\nquiet b 1ms\n", Ok(()));
+    check("> one\n< two\n", Err(2));
+    check("> one\n~ t*\n", Err(2));
+    check("> one\nwait 100ms\nquiet 1ms\n", Err(3));
+    check("> one\nended\n", Err(2));
+    check("> one\n> more\n< one\n", Err(0));
 }
 
 #[test]

@@ -29,7 +29,7 @@ where
         }
     }
 
-    fn link_retry(&mut self, one: NodeId, other: NodeId) {
+    pub(super) fn link_retry(&mut self, one: NodeId, other: NodeId) {
         let after = self.chance.network.between(RETRY.0, RETRY.1);
         self.enter(self.time + Duration::from_nanos(after), Event::LinkTry(one, other));
     }

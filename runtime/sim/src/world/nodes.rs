@@ -108,7 +108,7 @@ where
         self.note(None, "restart", u64::from(node.0), 0);
         self.start(node);
         for other in (0..self.setup.nodes).map(NodeId).filter(|other| *other != node) {
-            self.heal_link(node, other);
+            self.link_retry(node, other);
         }
     }
 

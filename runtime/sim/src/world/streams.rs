@@ -14,6 +14,8 @@ use wire::peer::Message;
 const PACKET_MAX: usize = 64 * 1024;
 /// How long what still comes is taken in after a flushed close, before the other side is reset.
 const LINGER: Duration = Duration::from_secs(1);
+/// How soon what did not get through a cut is sent again.
+const RESEND: Duration = Duration::from_millis(200);
 
 impl<S: Shard> World<S>
 where
@@ -94,6 +96,10 @@ where
     }
 
     pub(super) fn arrive(&mut self, key: Key, side: usize) {
+        if self.is_cut_off(key, side) {
+            // The kernel sends it again until it gets through.
+            return self.enter(self.time + RESEND, Event::Arrive(key, side));
+        }
         let Some(wire) = self.wires.get_mut(key) else { return };
         let holder = wire.ends[side];
         let flow = &mut wire.flows[1 - side];
@@ -130,6 +136,17 @@ where
                 self.pump(key, 1 - side);
                 self.settle(key);
             }
+        }
+    }
+
+    /// Whether nothing passes between the nodes of this wire's ends, towards that end.
+    fn is_cut_off(&self, key: Key, side: usize) -> bool {
+        let Some(wire) = self.wires.get(key) else { return false };
+        match (wire.ends[1 - side], wire.ends[side]) {
+            (Holder::Shard(from, ..), Holder::Shard(to, ..)) => {
+                self.links.ways.get(&(from, to)).is_some_and(|way| way.cut)
+            }
+            _ => false,
         }
     }
 
