@@ -1,6 +1,7 @@
 //! The program `dht`: its options, its plan, and the order in which it starts.
 
 use crate::logs::{self, Level};
+use crate::metrics::{self, Board};
 use crate::options::{self, Common};
 use crate::{doctor, doors};
 use ::dht::{Config, Dht, Limits};
@@ -16,6 +17,8 @@ const PORT: u16 = 6379;
 const FRAME_PORT: u16 = 5050;
 /// The first core's own port.
 const CORE_PORT: u16 = 7000;
+/// Where metrics are.
+const METRICS_PORT: u16 = 9121;
 
 #[derive(Parser)]
 #[command(name = "dht", version, about = "A distributed hash table: every core owns a part of all keys")]
@@ -45,6 +48,9 @@ struct Serve {
     /// The first core's own port, the next core having the next [default: 7000, or free ones with --port 0]
     #[arg(long, env = "RINGWISE_CORE_PORT", value_name = "PORT")]
     core_port: Option<u16>,
+    /// Where /metrics and /healthz are served [default: 9121, or a free one with --port 0]
+    #[arg(long, env = "RINGWISE_METRICS_PORT", value_name = "PORT")]
+    metrics_port: Option<u16>,
     /// One more client is answered an error and closed
     #[arg(long, env = "RINGWISE_MAX_CLIENTS", default_value_t = Limits::default().clients_max, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -74,30 +80,31 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     };
     doctor::before_start(cores.len(), asked.max_clients as usize)?;
     let doors = Doors::default();
-    let free = |default: u16| if asked.port == 0 { 0 } else { default };
-    let resp = doors.reserve(SocketAddr::new(common.listen, asked.port))?;
-    let frame_port = asked.frame_port.unwrap_or_else(|| free(FRAME_PORT));
-    let frame = doors.reserve(SocketAddr::new(common.listen, frame_port))?;
-    let core_port = asked.core_port.unwrap_or_else(|| free(CORE_PORT));
-    let core_ports = doors::for_cores(&doors, common.listen, core_port, cores.len())?;
+    let at = |port: u16| SocketAddr::new(common.listen, port);
+    // Who takes a free port for one listener wants to meet nobody at the others either.
+    let or = |port: Option<u16>, default: u16| port.unwrap_or(if asked.port == 0 { 0 } else { default });
+    let resp = doors.reserve(at(asked.port))?;
+    let frame = doors.reserve(at(or(asked.frame_port, FRAME_PORT)))?;
+    let core_ports = doors::for_cores(&doors, common.listen, or(asked.core_port, CORE_PORT), cores.len())?;
+    let (listener, metrics) = metrics::reserve(at(or(asked.metrics_port, METRICS_PORT)))?;
+    let board = Board::default();
     let pid = std::process::id();
-    let ready = format!("READY dht resp={resp} cores={} frame={frame} pid={pid}", doors::listed(&core_ports));
-    let mut plan = Plan::new(
-        "dht",
-        Config {
-            resp: Some(resp),
-            frame: Some(frame),
-            core_ports,
-            limits: Limits { clients_max: asked.max_clients, ..Limits::default() },
-            pid,
-        },
-    );
+    let listed = doors::listed(&core_ports);
+    let ready = format!("READY dht resp={resp} cores={listed} frame={frame} metrics={metrics} pid={pid}");
+    let limits = Limits { clients_max: asked.max_clients, ..Limits::default() };
+    let config = Config { resp: Some(resp), frame: Some(frame), core_ports, limits, pid };
+    let mut plan = Plan::new("dht", config);
     plan.cores = cores;
     plan.doors = doors;
     plan.data = common.data.clone();
     plan.drain = common.drain_timeout;
     plan.spin = Duration::from_micros(common.spin_us);
+    plan.watch = Some((metrics::PERIOD, board.watch()));
     plan.on_ready = Box::new(move || {
+        // Not before: a thread that is older than the reactor's hold on signals would be ended by them.
+        if let Err(why) = metrics::serve(listener, board) {
+            logs::say(Level::Error, &why.sentence);
+        }
         // Whoever started us may not care to read it.
         let _ = writeln!(std::io::stdout(), "{ready}");
         logs::say(Level::Info, &ready);

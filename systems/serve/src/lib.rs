@@ -7,6 +7,7 @@
 pub mod doctor;
 pub mod doors;
 pub mod logs;
+pub mod metrics;
 pub mod options;
 pub mod values;
 

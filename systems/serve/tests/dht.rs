@@ -2,8 +2,8 @@
 //! its exit status, its signals.
 
 use sim::transcript::{Transcript, run_real};
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -100,10 +100,29 @@ fn ready_tells_every_listener_and_each_core_has_its_own() {
 }
 
 #[test]
+fn metrics_are_told_for_every_core() {
+    let server = Server::start(&["--cores", "0"]);
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(server.at("metrics")).expect("it listens");
+        write!(stream, "GET {path} HTTP/1.1\r\n\r\n").expect("it reads");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("it answers");
+        text
+    };
+    assert!(get("/healthz").ends_with("\r\n\r\nok\n"));
+    let begun = std::time::Instant::now();
+    while !get("/metrics").contains("ringwise_dht_keys{core=\"0\"} 0") {
+        assert!(begun.elapsed() < PATIENCE, "{}", get("/metrics"));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn a_taken_port_is_exit_status_4() {
     let server = Server::start(&[]);
     let port = server.at("resp").port().to_string();
-    let second = run(&["serve", "--port", &port, "--frame-port", "0", "--core-port", "0"]);
+    let second =
+        run(&["serve", "--port", &port, "--frame-port", "0", "--core-port", "0", "--metrics-port", "0"]);
     assert_eq!(second.status.code(), Some(4));
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(said.contains(&port), "{said}");
