@@ -29,6 +29,7 @@ pub mod gather;
 pub mod glob;
 pub mod info;
 mod local;
+pub mod nodes;
 pub mod parameter;
 pub mod peer;
 pub mod refusal;
