@@ -4,7 +4,7 @@
 use super::World;
 use super::events::Event;
 use crate::desk::Ends;
-use crate::net::{Holder, Packet};
+use crate::net::{Holder, Packet, move_front};
 use core::time::Duration;
 use machine::id::Key;
 use machine::{Close, Instant, Shard, Why};
@@ -53,7 +53,8 @@ where
                 return;
             }
             let Some(wire) = self.wires.get_mut(key) else { return };
-            let mut bytes: Vec<u8> = wire.flows[side].waiting.drain(..size).collect();
+            let mut bytes = Vec::with_capacity(size);
+            move_front(&mut wire.flows[side].waiting, size, &mut bytes);
             if self.lies(self.setup.lies.wrong_byte, "lie: wrong byte") {
                 bytes[0] ^= 1;
             }

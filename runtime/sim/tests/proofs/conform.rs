@@ -11,7 +11,7 @@ use sim::{ChildScript, Counts, Faults, Lies, Setup, World, for_seeds};
 use std::path::PathBuf;
 
 /// Seeds of each promise in each weather.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 10;
 /// The probe runs on so many cores, in both worlds.
 const CORES: usize = 2;
 

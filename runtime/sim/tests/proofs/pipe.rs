@@ -88,6 +88,9 @@ impl Shard for Pipe {
             out.signal(child, Signal::Kill);
         }
         self.reader = None;
+        if let Some(output) = self.output {
+            out.pause(output);
+        }
         if end == End::Half {
             out.close(conn, Close::Now);
         }
