@@ -131,8 +131,8 @@ impl Dht {
             Some(index) => self.counts.by_command[index] += 1,
             None => self.counts.unknown += 1,
         }
-        session.about.last = index;
-        session.about.asked = now.at;
+        session.last = index;
+        session.asked = now.at;
         match parsed {
             Ok(Command::One(mut op)) => {
                 let last = request.blob().map(|range| range.start);
@@ -159,11 +159,11 @@ impl Dht {
         limits: &Limits,
         out: &mut impl Outbox<Said = Said>,
     ) {
-        session.about.asked = now.at;
+        session.asked = now.at;
         match frames::asked(request, limits) {
             Asked::One(mut op, shape, command) => {
                 self.counts.by_command[command] += 1;
-                session.about.last = Some(command);
+                session.last = Some(command);
                 let last = used - op.payload.bytes().len();
                 self.lift_blob(&mut op, Some(last), used, input);
                 self.one(now, session, op, shape, out);

@@ -31,7 +31,11 @@ pub struct Session {
     pub is_half: bool,
     /// Nothing more is read, and it ends when everything is answered.
     pub is_closing: bool,
-    /// What is told about it and seldom needed.
+    /// When it last asked.
+    pub asked: Instant,
+    /// Its last command, as its place in the table.
+    pub last: Option<usize>,
+    /// What is told about it and seldom needed; apart, so that a request does not touch it.
     pub about: Box<About>,
 }
 
@@ -64,10 +68,6 @@ pub struct About {
     pub library_version: Box<[u8]>,
     /// Since when.
     pub since: Instant,
-    /// When it last asked.
-    pub asked: Instant,
-    /// Its last command, as its place in the table.
-    pub last: Option<usize>,
 }
 
 /// An answer that waits for room.
@@ -118,6 +118,8 @@ impl Session {
             has_left: false,
             is_half: false,
             is_closing: false,
+            asked: about.since,
+            last: None,
             about: Box::new(about),
         }
     }
@@ -164,7 +166,7 @@ impl Session {
         let about = &self.about;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let seconds = |since: Instant| now.since(since).as_secs();
-        let last = about.last.map_or("NULL", |index| crate::command::COMMANDS[index].name);
+        let last = self.last.map_or("NULL", |index| crate::command::COMMANDS[index].name);
         let resp = match self.version() {
             Version::Two => 2,
             Version::Three => 3,
@@ -176,7 +178,7 @@ impl Session {
             about.from,
             text(&about.name),
             seconds(about.since),
-            seconds(about.asked),
+            seconds(self.asked),
             self.pipeline.len(),
             text(&about.library),
             text(&about.library_version),

@@ -330,8 +330,6 @@ impl Dht {
             library: Box::default(),
             library_version: Box::default(),
             since: now.at,
-            asked: now.at,
-            last: None,
         }
     }
 
