@@ -1,5 +1,6 @@
 //! What the operator meant, the same on every core. Parsed once in `serve`; nothing here is read from anywhere.
 
+use crate::nodes::Node;
 use std::net::SocketAddr;
 
 /// The version of Redis whose words and edge cases are spoken; clients decide by it what they may use.
@@ -14,6 +15,8 @@ pub struct Config {
     pub frame: Option<SocketAddr>,
     /// Where each core alone listens for RESP, by core; empty for none.
     pub core_ports: Vec<SocketAddr>,
+    /// Static nodes that share the keys by the ring, this one among them; empty when it has all keys that arrive.
+    pub nodes: Vec<Node>,
     /// The bounds.
     pub limits: Limits,
     /// The process id, as INFO shows it; 0 where there is no process.

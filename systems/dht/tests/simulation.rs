@@ -4,7 +4,7 @@
 mod model;
 
 use dht::{Config, Dht, Limits};
-use machine::{Chance, NodeId};
+use machine::{Chance, End, NodeId, Why};
 use model::{Model, Speech};
 use sim::{Client, Counts, Faults, Lies, Setup, World, for_seeds};
 use std::time::Duration;
@@ -38,10 +38,10 @@ fn config(draw: &mut machine::Stream) -> Config {
     }
 }
 
-fn world(seed: u64, lies: Lies) -> World<Dht> {
+fn world(seed: u64, faults: Faults, lies: Lies) -> World<Dht> {
     let mut draw = Chance::new(seed).stream("setup");
     let mut setup = Setup::new(config(&mut draw)).cores(1 + draw.below(4) as u16);
-    setup.faults = Faults::rough();
+    setup.faults = faults;
     setup.lies = lies;
     setup.limits.output_high = draw.between(200, 100_000) as usize;
     setup.limits.output_low = setup.limits.output_high / 4;
@@ -50,29 +50,11 @@ fn world(seed: u64, lies: Lies) -> World<Dht> {
 
 /// Runs one world to its end: every reply is the model's, everybody is let go, every key is where it should be.
 fn run(seed: u64, lies: Lies) -> Result<(u64, Counts), String> {
-    let mut world = world(seed, lies);
-    let speeches = [Speech::Two, Speech::Three, Speech::Frames];
-    let mut talks: Vec<Talk> = (0..CLIENTS)
-        .map(|index| {
-            let speech = speeches[index % speeches.len()];
-            let client = world.connect(NODE, usize::from(speech == Speech::Frames));
-            Talk { client, speech, model: Model::default(), expected: Vec::new() }
-        })
-        .collect();
+    let mut world = world(seed, Faults::rough(), lies);
+    let mut talks = connect(&mut world);
     greet(&mut world, &mut talks)?;
-    for _ in 0..BURSTS {
-        for (index, talk) in talks.iter_mut().enumerate() {
-            burst(&mut world, index, talk);
-        }
-        let pause = world.workload().below(3000);
-        world.run_for(Duration::from_micros(pause));
-    }
-    for talk in &talks {
-        world.unstall(talk.client);
-        world.finish(talk.client);
-    }
-    let all_ended =
-        world.run_within(PATIENCE, |world| talks.iter().all(|talk| world.ended(talk.client).is_some()));
+    talk_and_leave(&mut world, &mut talks);
+    let all_ended = all_ended(&mut world, &talks);
     for talk in &talks {
         compare(&world, talk)?;
     }
@@ -88,6 +70,35 @@ fn run(seed: u64, lies: Lies) -> Result<(u64, Counts), String> {
         return Err("a connection that is gone is still counted".into());
     }
     Ok((world.trace_hash(), world.counts().clone()))
+}
+
+fn connect(world: &mut World<Dht>) -> Vec<Talk> {
+    let speeches = [Speech::Two, Speech::Three, Speech::Frames];
+    (0..CLIENTS)
+        .map(|index| {
+            let speech = speeches[index % speeches.len()];
+            let client = world.connect(NODE, usize::from(speech == Speech::Frames));
+            Talk { client, speech, model: Model::default(), expected: Vec::new() }
+        })
+        .collect()
+}
+
+fn talk_and_leave(world: &mut World<Dht>, talks: &mut [Talk]) {
+    for _ in 0..BURSTS {
+        for (index, talk) in talks.iter_mut().enumerate() {
+            burst(world, index, talk);
+        }
+        let pause = world.workload().below(3000);
+        world.run_for(Duration::from_micros(pause));
+    }
+    for talk in talks {
+        world.unstall(talk.client);
+        world.finish(talk.client);
+    }
+}
+
+fn all_ended(world: &mut World<Dht>, talks: &[Talk]) -> bool {
+    world.run_within(PATIENCE, |world| talks.iter().all(|talk| world.ended(talk.client).is_some()))
 }
 
 /// HELLO 3 for those who speak it; its answer has a number in it and is left out of what is compared.
@@ -149,6 +160,36 @@ fn every_reply_is_the_models() {
         counts.add(&seen);
     });
     counts.assert_all(&["on_bytes", "on_bytes held", "on_peer", "on_room", "on_end half", "client stalls"]);
+}
+
+/// Connections that are reset in the middle: what was heard until then is right, nobody else notices, and nothing of
+/// them stays behind.
+#[test]
+fn a_reset_costs_nobody_else_anything() {
+    let mut counts = Counts::new();
+    for_seeds(SEEDS, |seed| {
+        let mut world = world(seed, Faults { reset: 10, ..Faults::harsh() }, Lies::none());
+        let mut talks = connect(&mut world);
+        talks.retain(|talk| talk.speech != Speech::Three);
+        talk_and_leave(&mut world, &mut talks);
+        assert!(all_ended(&mut world, &talks), "a connection that has said all is not closed");
+        for talk in &talks {
+            match world.ended(talk.client) {
+                Some(End::Gone(Why::Reset)) => {
+                    assert!(
+                        talk.expected.starts_with(world.heard(talk.client)),
+                        "a wrong reply before a reset"
+                    );
+                }
+                _ => compare(&world, talk).unwrap_or_else(|why| panic!("{why}")),
+            }
+        }
+        world.drain(NODE);
+        world.run_until(|world| world.drained(NODE));
+        assert_eq!(world.gauges(NODE).number("ringwise_dht_connections"), 0);
+        counts.add(world.counts());
+    });
+    counts.assert_all(&["on_end reset"]);
 }
 
 /// A test that cannot fail is a bug: the world lies, and the model must notice.
