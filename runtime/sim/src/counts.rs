@@ -30,12 +30,15 @@ impl Counts {
         }
     }
 
-    /// Fails when one of these never happened.
+    /// Fails when one of these never happened. One seed run alone, by `RINGWISE_SEED`, need not exercise everything.
     ///
     /// # Panics
     /// With all that never happened and all that did.
     #[track_caller]
     pub fn assert_all(&self, names: &[&str]) {
+        if crate::seeds::is_one_alone() {
+            return;
+        }
         let never: Vec<_> = names.iter().filter(|name| self.of(name) == 0).collect();
         assert!(never.is_empty(), "never exercised: {never:?}\nexercised:\n{self}");
     }

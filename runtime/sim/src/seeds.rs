@@ -36,6 +36,11 @@ fn asked(count: u64) -> (Option<u64>, u64) {
     (one, count)
 }
 
+/// Whether one seed was asked for.
+pub(crate) fn is_one_alone() -> bool {
+    asked(0).0.is_some()
+}
+
 #[allow(clippy::disallowed_methods, reason = "names the test in a sentence for people")]
 fn command(seed: u64) -> String {
     let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();

@@ -71,7 +71,6 @@ const EXERCISED: &[&str] = &[
     "fault: held input",
     "fault: short read",
     "fault: slack after a pause",
-    "fault: slow disk",
     "fault: slow lane",
     "fault: slow turn",
     "fault: stall",
