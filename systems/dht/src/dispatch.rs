@@ -7,6 +7,7 @@ use crate::act::{Act, Op, Payload};
 use crate::answer;
 use crate::command::{self, Command, Words};
 use crate::config::Limits;
+use crate::forward;
 use crate::frames::{self, Asked};
 use crate::peer::{Asker, Said, Text, Told};
 use crate::refusal::Refusal;
@@ -101,6 +102,7 @@ impl Dht {
         let is_full = session.is_paused
             || session.is_full(limits)
             || self.direct.is_full()
+            || self.is_held(session)
             || self.told + usize::from(self.seat.cores) > FANOUT_MAX;
         if is_full {
             session.has_left = true;
@@ -140,7 +142,10 @@ impl Dht {
                 self.one(now, session, op, Shape::from(session.version()), out);
                 return;
             }
-            Ok(Command::Many(many)) => self.many(now, session, many, limits, out),
+            Ok(Command::Many(many)) => match self.refuse_many(&many) {
+                None => self.many(now, session, many, limits, out),
+                Some(refusal) => self.refuse(session, &refusal, out),
+            },
             Ok(Command::All(question, fold)) => self.all(now, session, question, fold, out),
             Ok(Command::Here(here)) => self.here(now, session, here, out),
             Err(refusal) => self.refuse(session, &refusal, out),
@@ -160,6 +165,12 @@ impl Dht {
         out: &mut impl Outbox<Said = Said>,
     ) {
         session.asked = now.at;
+        if let frame::Request::Unknown = request
+            && let Some(said) = forward::agreed(&input.bytes()[frame::HEADER..used])
+        {
+            self.agree(session, said, out);
+            return input.used(used);
+        }
         match frames::asked(request, limits) {
             Asked::One(mut op, shape, command) => {
                 self.counts.by_command[command] += 1;
@@ -198,7 +209,7 @@ impl Dht {
         }
     }
 
-    /// An act on one key: done here if it is ours, else told to its owner.
+    /// An act on one key: done here if it is ours, else told to its owner, which may be on another node.
     #[inline]
     fn one(
         &mut self,
@@ -209,7 +220,10 @@ impl Dht {
         out: &mut impl Outbox<Said = Said>,
     ) {
         let slot = Slot::of(op.key);
-        let owner = self.owner(slot);
+        let (node, owner) = self.placement.owner(slot);
+        if node != self.seat.node {
+            return self.elsewhere(now, session, op, shape, out);
+        }
         if owner == self.seat.core {
             let reply = self.store.execute(slot, op, now.wall);
             answer::at_once(session, &mut self.direct, reply, shape, out);

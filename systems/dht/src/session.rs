@@ -31,6 +31,8 @@ pub struct Session {
     pub is_half: bool,
     /// Nothing more is read, and it ends when everything is answered.
     pub is_closing: bool,
+    /// It is another node, which asks for keys of ours alone.
+    pub is_node: bool,
     /// When it last asked.
     pub asked: Instant,
     /// Its last command, as its place in the table.
@@ -118,6 +120,7 @@ impl Session {
             has_left: false,
             is_half: false,
             is_closing: false,
+            is_node: false,
             asked: about.since,
             last: None,
             about: Box::new(about),

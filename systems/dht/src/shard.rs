@@ -3,8 +3,10 @@
 use crate::answer::{self, Direct};
 use crate::command::COMMANDS;
 use crate::config::Config;
+use crate::forward::{self, Ways};
 use crate::gather::Gather;
 use crate::info::Facts;
+use crate::nodes;
 use crate::peer::{ArchivedSaid, Asker, Heard, Said, Stats, native};
 use crate::reply::{Reply, Tell};
 use crate::session::{About, Answer, Late, Session, Sessions, Speaks};
@@ -12,7 +14,7 @@ use crate::store::Store;
 use core::time::Duration;
 use machine::id::Key;
 use machine::{
-    Address, Blob, Chance, Close, ConnId, CoreId, End, Gauges, Input, Instant, ListenerId, NodeId, Now,
+    Address, Blob, Chance, Close, ConnId, CoreId, End, Gauges, Input, Instant, Link, ListenerId, NodeId, Now,
     Opened, Order, Outbox, Peer, Seat, Shard, Slab, Ticket, TimerId,
 };
 use state::{Placement, Slot};
@@ -26,6 +28,7 @@ pub struct Dht {
     pub(crate) store: Store,
     pub(crate) sessions: Sessions,
     pub(crate) gathers: Slab<Gather>,
+    pub(crate) ways: Ways,
     pub(crate) direct: Direct,
     pub(crate) counts: Counts,
     pub(crate) started: Instant,
@@ -64,13 +67,20 @@ impl Shard for Dht {
     type Heard = Heard;
 
     fn new(seat: Seat, config: &Config, chance: Chance) -> Self {
-        let members: Vec<(NodeId, CoreId)> = seat.all_cores().map(|core| (seat.node, core)).collect();
+        let placement = match config.nodes.get(usize::from(seat.node.0)) {
+            Some(this) => {
+                assert_eq!(this.cores, seat.cores, "every node is told how many cores the others have");
+                nodes::placement(&config.nodes)
+            }
+            None => Placement::propose(&seat.all_cores().map(|core| (seat.node, core)).collect::<Vec<_>>()),
+        };
         Self {
             seat,
-            placement: Placement::propose(&members).expect("a node has at least one core, and few enough"),
+            placement: placement.expect("a node has at least one core, and all have few enough"),
             store: Store::new(&mut chance.stream("look-ups"), config.limits.value_max),
             sessions: Sessions::default(),
             gathers: Slab::new(),
+            ways: Ways::new(&config.nodes),
             direct: Direct::default(),
             counts: Counts { by_command: vec![0; COMMANDS.len()], ..Counts::default() },
             started: Instant::ZERO,
@@ -98,8 +108,11 @@ impl Shard for Dht {
     }
 
     fn on_open(&mut self, now: Now, conn: ConnId, how: Opened, out: &mut impl Outbox<Said = Said>) {
-        let Opened::Accepted { listener, from, .. } = how else {
-            unreachable!("nothing is dialled and nothing is spawned here");
+        let (listener, from) = match how {
+            Opened::Accepted { listener, from, .. } => (listener, from),
+            // What is asked of another node was written when it was dialled.
+            Opened::Dialled => return,
+            Opened::Pipe(..) => unreachable!("nothing is spawned here"),
         };
         let is_frames = self.frames == Some(listener);
         if self.sessions.len() >= self.clients_share() {
@@ -121,7 +134,9 @@ impl Shard for Dht {
         input: &mut Input<'_>,
         out: &mut impl Outbox<Said = Said>,
     ) {
-        let Some(mut session) = self.sessions.take(conn) else { return };
+        let Some(mut session) = self.sessions.take(conn) else {
+            return self.hear_node(conn, input, out);
+        };
         self.told = 0;
         session.has_left = false;
         self.direct.begin(conn, out);
@@ -136,7 +151,9 @@ impl Shard for Dht {
     }
 
     fn on_room(&mut self, _: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
-        let Some(mut session) = self.sessions.take(conn) else { return };
+        let Some(mut session) = self.sessions.take(conn) else {
+            return self.node_has_room(conn, out);
+        };
         while out.room(conn) > 0
             && let Some(late) = session.late.pop_front()
         {
@@ -146,7 +163,9 @@ impl Shard for Dht {
     }
 
     fn on_end(&mut self, _: Now, conn: ConnId, end: End, out: &mut impl Outbox<Said = Said>) {
-        let Some(mut session) = self.sessions.take(conn) else { return };
+        let Some(mut session) = self.sessions.take(conn) else {
+            return self.node_ends(conn, out);
+        };
         match end {
             End::Half => {
                 session.is_half = true;
@@ -167,7 +186,7 @@ impl Shard for Dht {
         blob: Option<Blob>,
         out: &mut impl Outbox<Said = Said>,
     ) {
-        let Peer::Core(from) = from else { unreachable!("there is one node") };
+        let Peer::Core(from) = from else { unreachable!("static nodes speak framed text") };
         match heard {
             ArchivedSaid::Ask { asker, slot, act, key, payload } => {
                 let ask = Ask { slot: slot.to_native(), key, payload, blob };
@@ -192,7 +211,13 @@ impl Shard for Dht {
         self.sweep_later(now, out);
     }
 
-    fn on_timer(&mut self, now: Now, _: TimerId, out: &mut impl Outbox<Said = Said>) {
+    /// Static nodes speak framed text; a link that is there all the same carries nothing.
+    fn on_link(&mut self, _: Now, _: NodeId, _: Link, _: &mut impl Outbox<Said = Said>) {}
+
+    fn on_timer(&mut self, now: Now, timer: TimerId, out: &mut impl Outbox<Said = Said>) {
+        if timer == forward::PATIENCE {
+            return self.cut_the_silent(now, out);
+        }
         self.store.sweep(now.wall);
         self.is_sweeping = false;
         self.sweep_later(now, out);
@@ -224,6 +249,8 @@ impl Shard for Dht {
         into.counter("ringwise_dht_misses_total", "look-ups that found none", stats.misses);
         into.counter("ringwise_dht_expired_total", "keys whose time had come", stats.expired);
         into.counter("ringwise_dht_hops_total", "questions to other cores", stats.hops);
+        into.counter("ringwise_dht_forwarded_total", "requests passed to other nodes", self.ways.forwarded);
+        into.counter("ringwise_dht_forward_failures_total", "of those, failed on the way", self.ways.failed);
         into.counter("ringwise_dht_rejected_total", "clients turned away", stats.rejected);
         into.level("ringwise_dht_keys", "keys owned", stats.keys as i64);
         into.level("ringwise_dht_bytes", "bytes that keys and values take", stats.bytes as i64);
@@ -247,7 +274,7 @@ impl Dht {
     }
 
     /// An answer to a waiting request has come.
-    fn hear(&mut self, asker: Asker, reply: Reply<'_>, out: &mut impl Outbox<Said = Said>) {
+    pub(crate) fn hear(&mut self, asker: Asker, reply: Reply<'_>, out: &mut impl Outbox<Said = Said>) {
         let conn = ConnId(Key::from_bits(asker.conn));
         let Some(mut session) = self.sessions.take(conn) else { return };
         let ticket = Ticket(asker.ticket);
@@ -290,7 +317,8 @@ impl Dht {
             self.sessions.forget(session);
             return self.drain_further(out);
         }
-        if session.is_paused && session.has_drained(&self.config.limits) && out.room(conn) > 0 {
+        let may_resume = session.has_drained(&self.config.limits) && !self.is_held(&session);
+        if session.is_paused && may_resume && out.room(conn) > 0 {
             session.is_paused = false;
             out.resume(conn);
         }
