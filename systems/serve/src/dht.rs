@@ -92,7 +92,8 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     let listed = doors::listed(&core_ports);
     let ready = format!("READY dht resp={resp} cores={listed} frame={frame} metrics={metrics} pid={pid}");
     let limits = Limits { clients_max: asked.max_clients, ..Limits::default() };
-    let config = Config { resp: Some(resp), frame: Some(frame), core_ports, limits, pid };
+    let config =
+        Config { resp: Some(resp), frame: Some(frame), core_ports, limits, pid, ..Config::default() };
     let mut plan = Plan::new("dht", config);
     plan.cores = cores;
     plan.doors = doors;
