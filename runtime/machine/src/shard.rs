@@ -147,8 +147,8 @@ pub trait Outbox {
     fn room(&self, conn: ConnId) -> usize;
 
     /// Bring nothing more of this connection for now; at most [`READ_SLACK`](crate::READ_SLACK) bytes still come.
-    /// That they have said all is told after the last byte, so after `resume`; that it is gone may be told before,
-    /// and what had not been brought is lost then.
+    /// That they have said all is told after the last byte, so perhaps only after `resume`; that it is gone is told
+    /// all the same, and what had not been brought is lost then.
     fn pause(&mut self, conn: ConnId);
 
     /// Bring again what arrives, beginning with what was not used.

@@ -93,6 +93,7 @@ impl<Said> Io<Said> {
                 {
                     // Nothing ever comes from there.
                     held.paused = true;
+                    self.watch_end(conn);
                 }
             }
         }

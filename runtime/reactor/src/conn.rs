@@ -66,6 +66,10 @@ pub(crate) struct Conn {
     /// Requests the kernel holds.
     pub(crate) outstanding: u32,
     pub(crate) paused: bool,
+    /// A poll for its end is outstanding, since it is not read.
+    pub(crate) watched: bool,
+    /// Something of `left` was never brought.
+    pub(crate) unbrought: bool,
     /// It was resumed and waits on the list of those to be brought again.
     pub(crate) resuming: bool,
     pub(crate) left: Left,
@@ -100,6 +104,8 @@ impl Conn {
             reading: Reading::Idle,
             outstanding: 0,
             paused: false,
+            watched: false,
+            unbrought: false,
             resuming: false,
             left: Left::default(),
             need: 0,
@@ -153,6 +159,7 @@ impl Conn {
 
     /// Keeps bytes that cannot be brought yet.
     pub(crate) fn keep(&mut self, bytes: &[u8]) {
+        self.unbrought = true;
         let mut rest = bytes;
         if let Some(big) = &mut self.big {
             let fits = rest.len().min(self.need.saturating_sub(big.len()));

@@ -177,6 +177,7 @@ impl<Said: Message> Outbox for Io<Said> {
         if let Some(held) = self.told(conn) {
             held.paused = true;
             self.settle_reading(conn);
+            self.watch_end(conn);
         }
     }
 

@@ -148,6 +148,39 @@ impl<Said> Io<Said> {
         }
     }
 
+    /// Asks to be told when a connection that is not read ends.
+    pub(crate) fn watch_end(&mut self, conn: ConnId) {
+        if let Some(held) = self.told(conn)
+            && !held.watched
+            && held.fd.is_some()
+        {
+            held.watched = true;
+            held.outstanding += 1;
+            // Errors and hang-ups are always told; of a socket also that they have said all.
+            let events = if held.kind == Kind::Socket { libc::POLLRDHUP } else { 0 };
+            let fd = held.raw();
+            self.ring.poll(fd, events, tag(Op::Ending, conn));
+        }
+    }
+
+    /// A watched connection is ending: what of it can be known without reading.
+    pub(crate) fn ending(&mut self, conn: ConnId, result: i32) {
+        let Some(held) = self.conns.get_mut(conn.0) else { return };
+        held.outstanding -= 1;
+        held.watched = false;
+        if held.stage == Stage::Dead {
+            return self.release(conn);
+        }
+        let broken = result > 0 && result & i32::from(libc::POLLERR) != 0;
+        if broken && held.kind == Kind::Pipe {
+            self.lose(conn, Why::Reset);
+        } else if broken && let Some(fd) = &held.fd {
+            let error = socket2::SockRef::from(fd).take_error().ok().flatten();
+            let why = error.map_or(Why::Reset, |error| why_of(&error));
+            self.lose(conn, why);
+        }
+    }
+
     /// Sends what waits on every connection that was written to: one call each.
     pub(crate) fn flush(&mut self) {
         if self.dirty.is_empty() {
@@ -309,7 +342,7 @@ impl<Said> Io<Said> {
             let _ = socket2::SockRef::from(fd).set_linger(Some(Duration::ZERO));
         }
         let dialling = held.stage == Stage::Dialling && held.dialled.is_some();
-        let (reading, blocked, kind) = (held.reading, held.blocked, held.kind);
+        let (reading, blocked, watched, kind) = (held.reading, held.blocked, held.watched, held.kind);
         held.stage = Stage::Dead;
         held.output.clear();
         held.left = Default::default();
@@ -322,6 +355,9 @@ impl<Said> Io<Said> {
         }
         if blocked {
             self.ring.cancel(tag(Op::Writable, conn));
+        }
+        if watched {
+            self.ring.cancel(tag(Op::Ending, conn));
         }
         if dialling {
             self.ring.cancel(tag(Op::Connect, conn));

@@ -44,11 +44,13 @@ pub(crate) enum Op {
     Log,
     /// The keeper says something.
     Keeper,
+    /// A connection that is not read is ending.
+    Ending,
 }
 
 impl Op {
     fn from_bits(bits: u8) -> Option<Self> {
-        const ALL: [Op; 10] = [
+        const ALL: [Op; 11] = [
             Op::Wake,
             Op::Accept,
             Op::Receive,
@@ -59,6 +61,7 @@ impl Op {
             Op::Cancel,
             Op::Log,
             Op::Keeper,
+            Op::Ending,
         ];
         ALL.into_iter().find(|op| *op as u8 == bits)
     }
@@ -152,7 +155,7 @@ impl Ring {
     }
 
     pub(crate) fn poll(&mut self, fd: RawFd, events: i16, tag: Tag) {
-        self.push(opcode::PollAdd::new(types::Fd(fd), events as u32).build(), tag);
+        self.push(opcode::PollAdd::new(types::Fd(fd), u32::from(events as u16)).build(), tag);
     }
 
     /// Connects; the address must live until the completion.

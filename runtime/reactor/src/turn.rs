@@ -260,7 +260,11 @@ where
             (Op::Readable, Some(conn)) => self.readable(conn, result),
             (Op::Writable, Some(conn)) => self.io.writable(conn),
             (Op::Connect, Some(conn)) => self.io.connected(conn, result),
-            (Op::Receive | Op::ReceiveInto | Op::Readable | Op::Writable | Op::Connect, None) => {
+            (Op::Ending, Some(conn)) => self.io.ending(conn, result),
+            (
+                Op::Receive | Op::ReceiveInto | Op::Readable | Op::Writable | Op::Connect | Op::Ending,
+                None,
+            ) => {
                 unreachable!("a place is freed after its last completion")
             }
         }
@@ -364,7 +368,7 @@ where
     /// Tells that they have said all, once all that they said was brought.
     fn tell_end(&mut self, conn: ConnId) {
         let Some(held) = self.io.told(conn) else { return };
-        if !held.ended || held.end_told || held.paused || held.resuming {
+        if !held.ended || held.end_told || (held.paused && held.unbrought) || held.resuming {
             return;
         }
         held.end_told = true;
@@ -421,6 +425,7 @@ where
         }
         let (sent_at, big) = (held.sent_at, held.big.take());
         let came_behind = big.is_some() && held.left.len() > 0;
+        held.unbrought = came_behind;
         let mut left = if big.is_some() { Left::default() } else { std::mem::take(&mut held.left) };
         self.io.fanout = 0;
         let need = if let Some(big) = big {
