@@ -32,3 +32,4 @@ pub use fatal::Fatal;
 pub use keeper::Keeper;
 pub use link::Neighbours;
 pub use listen::Doors;
+pub use stop::terminate;

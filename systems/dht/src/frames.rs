@@ -7,7 +7,11 @@ use crate::act::{Act, Op, Payload, Set};
 use crate::command::index_of;
 use crate::config::Limits;
 use crate::reply::Shape;
-use wire::frame::{Reply, Request, write_reply};
+use wire::frame::write_reply;
+
+// What who asks needs: the same frames from the other side.
+pub use wire::Outcome;
+pub use wire::frame::{HEADER, Reply, Request, read as read_text, text_max, write_request};
 
 const GET: usize = index_of("get");
 const SET: usize = index_of("set");

@@ -3,7 +3,8 @@
 use crate::logs::{self, Level};
 use crate::metrics::{self, Board};
 use crate::options::{self, Common};
-use crate::{doctor, doors};
+use crate::static_nodes::{self, This};
+use crate::{client, doctor, doors};
 use ::dht::{Config, Dht, Limits};
 use clap::{Args, Parser, Subcommand};
 use reactor::{Doors, Fatal, Plan, fatal};
@@ -14,7 +15,7 @@ use std::time::Duration;
 /// Where RESP is served when nobody says otherwise.
 const PORT: u16 = 6379;
 /// Where framed text is.
-const FRAME_PORT: u16 = 5050;
+pub(crate) const FRAME_PORT: u16 = 5050;
 /// The first core's own port.
 const CORE_PORT: u16 = 7000;
 /// Where metrics are.
@@ -31,6 +32,8 @@ struct Typed {
 enum What {
     /// Serve in the foreground until SIGTERM
     Serve(Box<Serve>),
+    /// Ask a server, or all nodes of a list: a prompt that also takes commands from a pipe
+    Client(client::Options),
     /// Say what this machine lacks, each with the line to type
     Doctor,
 }
@@ -40,8 +43,9 @@ struct Serve {
     #[command(flatten)]
     common: Common,
     /// Where RESP is served; 0 takes a free one, and READY tells it
-    #[arg(long, env = "RINGWISE_PORT", default_value_t = PORT)]
-    port: u16,
+    /// [default: 6379, or what --nodes says]
+    #[arg(long, env = "RINGWISE_PORT", value_name = "PORT")]
+    port: Option<u16>,
     /// Where framed text is served [default: 5050, or a free one with --port 0]
     #[arg(long, env = "RINGWISE_FRAME_PORT", value_name = "PORT")]
     frame_port: Option<u16>,
@@ -51,6 +55,8 @@ struct Serve {
     /// Where /metrics and /healthz are served [default: 9121, or a free one with --port 0]
     #[arg(long, env = "RINGWISE_METRICS_PORT", value_name = "PORT")]
     metrics_port: Option<u16>,
+    #[command(flatten)]
+    several: static_nodes::Options,
     /// One more client is answered an error and closed
     #[arg(long, env = "RINGWISE_MAX_CLIENTS", default_value_t = Limits::default().clients_max, value_name = "COUNT",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -62,6 +68,7 @@ pub fn main() -> ! {
     fatal::install("dht");
     let outcome = options::parse::<Typed>().and_then(|typed| match typed.what {
         What::Serve(asked) => serve(&asked),
+        What::Client(asked) => client::run(&asked),
         What::Doctor => doctor::show(Limits::default().clients_max as usize),
     });
     match outcome {
@@ -74,17 +81,24 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     let common = &asked.common;
     logs::want(common.log_level, common.log_format);
     common.refuse_strangers()?;
-    let cores = match common.cores() {
-        chosen if chosen.is_empty() => reactor::allowed_cores(),
-        chosen => chosen,
+    let this = asked.several.this(common.listen, asked.frame_port.unwrap_or(FRAME_PORT))?;
+    let cores = match (&this, common.cores()) {
+        (Some(this), chosen) => this.cores(chosen, reactor::allowed_cores())?,
+        (None, chosen) if chosen.is_empty() => reactor::allowed_cores(),
+        (None, chosen) => chosen,
     };
     doctor::before_start(cores.len(), asked.max_clients as usize)?;
     let doors = Doors::default();
     let at = |port: u16| SocketAddr::new(common.listen, port);
     // Who takes a free port for one listener wants to meet nobody at the others either.
-    let or = |port: Option<u16>, default: u16| port.unwrap_or(if asked.port == 0 { 0 } else { default });
-    let resp = doors.reserve(at(asked.port))?;
-    let frame = doors.reserve(at(or(asked.frame_port, FRAME_PORT)))?;
+    let or =
+        |port: Option<u16>, default: u16| port.unwrap_or(if asked.port == Some(0) { 0 } else { default });
+    let (resp_port, frame_port) = match &this {
+        Some(this) => (this.resp_port(asked.port)?, asked.frame_port.or(Some(this.node().frame.port()))),
+        None => (asked.port, asked.frame_port),
+    };
+    let resp = doors.reserve(at(resp_port.unwrap_or(PORT)))?;
+    let frame = doors.reserve(at(or(frame_port, FRAME_PORT)))?;
     let core_ports = doors::for_cores(&doors, common.listen, or(asked.core_port, CORE_PORT), cores.len())?;
     let (listener, metrics) = metrics::reserve(at(or(asked.metrics_port, METRICS_PORT)))?;
     let board = Board::default();
@@ -92,15 +106,17 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     let listed = doors::listed(&core_ports);
     let ready = format!("READY dht resp={resp} cores={listed} frame={frame} metrics={metrics} pid={pid}");
     let limits = Limits { clients_max: asked.max_clients, ..Limits::default() };
-    let config =
-        Config { resp: Some(resp), frame: Some(frame), core_ports, limits, pid, ..Config::default() };
+    let nodes = this.as_ref().map(This::sharing).unwrap_or_default();
+    let config = Config { resp: Some(resp), frame: Some(frame), core_ports, nodes, limits, pid };
     let mut plan = Plan::new("dht", config);
+    plan.node = this.as_ref().map_or(plan.node, |this| this.id);
     plan.cores = cores;
     plan.doors = doors;
     plan.data = common.data.clone();
     plan.drain = common.drain_timeout;
     plan.spin = Duration::from_micros(common.spin_us);
     plan.watch = Some((metrics::PERIOD, board.watch()));
+    let prompts = asked.several.prompt;
     plan.on_ready = Box::new(move || {
         // Not before: a thread that is older than the reactor's hold on signals would be ended by them.
         if let Err(why) = metrics::serve(listener, board) {
@@ -109,6 +125,9 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
         // Whoever started us may not care to read it.
         let _ = writeln!(std::io::stdout(), "{ready}");
         logs::say(Level::Info, &ready);
+        if prompts {
+            client::start_in_server(frame, this);
+        }
     });
     reactor::run::<Dht>(plan)?;
     logs::say(Level::Info, "drained");

@@ -12,4 +12,10 @@ pub mod options;
 pub mod values;
 
 #[cfg(feature = "dht")]
+pub mod client;
+#[cfg(feature = "dht")]
 pub mod dht;
+#[cfg(feature = "dht")]
+pub mod nodes_file;
+#[cfg(feature = "dht")]
+pub mod static_nodes;
