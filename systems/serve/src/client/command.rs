@@ -7,7 +7,7 @@ Commands, one a line:
   put KEY VALUE                     store; the value is all that follows the key, spaces included
   get KEY                           show the value, or NONE
   del KEY                           remove
-  benchmark put|get|del FIRST COUNT one after another for the keys FIRST to FIRST+COUNT-1, of six digits
+  benchmark put|get|del FIRST COUNT one by one, six-digit keys from FIRST to FIRST+COUNT-1
   help                              this
   exit                              end, as Ctrl-D does
 
