@@ -4,6 +4,7 @@
 use crate::child::Children;
 use crate::clock;
 use crate::control::{Control, Report};
+use crate::gather::Gatherer;
 use crate::io::{Counters, Io};
 use crate::keeper::{Keeper, KeeperSeat};
 use crate::lane::{Lanes, Mailbox, Parcel, Seats};
@@ -100,7 +101,10 @@ pub struct Plan<C> {
     pub spin: Duration,
     /// Called when every core has started, with what it asked for in `on_start` done.
     pub on_ready: Box<dyn FnOnce() + Send>,
-    /// Called with the gauges of every core, each period, on the main thread.
+    /// Asks the cores for their gauges, once they run: clone it before.
+    pub gatherer: Gatherer,
+    /// Called with the gauges of every core, each period, on the main thread. For what is on show all the time; it
+    /// wakes every core each period.
     pub watch: Option<(Duration, Watch)>,
 }
 
@@ -129,6 +133,7 @@ impl<C> Plan<C> {
             drain: Duration::from_secs(10),
             spin: Duration::ZERO,
             on_ready: Box::new(|| {}),
+            gatherer: Gatherer::default(),
             watch: None,
         }
     }
@@ -181,6 +186,7 @@ where
     let signals = stop::Signals::take()?;
     let (reports, reported) = flume::unbounded();
     let (seats, ends) = open_seats(cores.len())?;
+    plan.gatherer.attach(&seats);
     let mut keeper = plan.keeper;
     let mut threads = Vec::new();
     for (index, ((cpu, parcels), controls)) in cores.iter().zip(ends.0).zip(ends.1).enumerate() {

@@ -13,6 +13,7 @@ mod conn;
 mod control;
 pub mod doctor;
 pub mod fatal;
+mod gather;
 mod io;
 pub mod keeper;
 mod lane;
@@ -29,6 +30,7 @@ mod turn;
 
 pub use boot::{Limits, Plan, Watch, allowed_cores, run};
 pub use fatal::Fatal;
+pub use gather::Gatherer;
 pub use keeper::Keeper;
 pub use link::Neighbours;
 pub use listen::Doors;

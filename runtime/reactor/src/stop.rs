@@ -2,16 +2,15 @@
 //! when asked to, and carries the order to drain. The first signal drains, the second ends at once.
 
 use crate::control::{Control, Report};
+use crate::gather::gather;
 use crate::lane::Seats;
 use crate::{Fatal, boot::Watch, clock};
-use flume::{Receiver, RecvTimeoutError};
-use machine::{CoreId, Gauges};
+use flume::Receiver;
+use machine::CoreId;
 use std::time::{Duration, Instant};
 
 /// How long cores may take over the drain's deadline before they are told to stop all the same.
 const GRACE: Duration = Duration::from_millis(200);
-/// How long the main thread waits for gauges of a core.
-const GATHER: Duration = Duration::from_secs(1);
 
 /// SIGTERM and SIGINT, taken from every thread and read on one.
 pub(crate) struct Signals {
@@ -105,7 +104,7 @@ pub(crate) fn attend(
         if let (Some(at), Some((period, show))) = (&mut watch_at, &mut watch)
             && *at <= now
         {
-            show(&gather(seats, cores));
+            show(&gather(seats));
             // Kept to its grid; a period that was missed is not made up for.
             while *at <= now {
                 *at += *period;
@@ -129,22 +128,4 @@ fn next_event(signals: &Signals, reported: &Receiver<Report>, until: Option<Inst
 fn order_drain(seats: &Seats, cores: usize, drain: Duration) {
     let by = clock::instant() + drain;
     (0..cores).for_each(|core| seats.control(CoreId(core as u16), Control::Drain(by)));
-}
-
-/// The gauges of every core, by core; those of a core that does not answer are empty.
-fn gather(seats: &Seats, cores: usize) -> Vec<Gauges> {
-    let (answer, answers) = flume::unbounded();
-    for core in 0..cores {
-        seats.control(CoreId(core as u16), Control::Gather(answer.clone()));
-    }
-    drop(answer);
-    let mut all = vec![Gauges::new(); cores];
-    let until = Instant::now() + GATHER;
-    for _ in 0..cores {
-        match answers.recv_deadline(until) {
-            Ok((core, gauges)) => all[core.index()] = gauges,
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    all
 }

@@ -1,7 +1,7 @@
 //! The program `dht`: its options, its plan, and the order in which it starts.
 
 use crate::logs::{self, Level};
-use crate::metrics::{self, Board};
+use crate::metrics;
 use crate::options::{self, Common};
 use crate::static_nodes::{self, This};
 use crate::{client, doctor, doors};
@@ -101,7 +101,6 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     let frame = doors.reserve(at(or(frame_port, FRAME_PORT)))?;
     let core_ports = doors::for_cores(&doors, common.listen, or(asked.core_port, CORE_PORT), cores.len())?;
     let (listener, metrics) = metrics::reserve(at(or(asked.metrics_port, METRICS_PORT)))?;
-    let board = Board::default();
     let pid = std::process::id();
     let listed = doors::listed(&core_ports);
     let ready = format!("READY dht resp={resp} cores={listed} frame={frame} metrics={metrics} pid={pid}");
@@ -115,11 +114,11 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     plan.data = common.data.clone();
     plan.drain = common.drain_timeout;
     plan.spin = Duration::from_micros(common.spin_us);
-    plan.watch = Some((metrics::PERIOD, board.watch()));
+    let gatherer = plan.gatherer.clone();
     let prompts = asked.several.prompt;
     plan.on_ready = Box::new(move || {
         // Not before: a thread that is older than the reactor's hold on signals would be ended by them.
-        if let Err(why) = metrics::serve(listener, board) {
+        if let Err(why) = metrics::serve(listener, gatherer) {
             logs::say(Level::Error, &why.sentence);
         }
         // Whoever started us may not care to read it.
