@@ -229,10 +229,11 @@ impl Dht {
         }
     }
 
-    /// Whether this session may ask for what its way has no room for.
+    /// Whether this session may ask for what its way has no room for. Never a node's: it asks for nothing that is
+    /// passed on, and two nodes whose ways to each other are full would wait for each other.
     #[inline]
     pub(crate) fn is_held(&self, session: &Session) -> bool {
-        self.ways.is_full() && matches!(session.speaks, Speaks::Frames)
+        self.ways.is_full() && !session.is_node && matches!(session.speaks, Speaks::Frames)
     }
 
     fn forward(
