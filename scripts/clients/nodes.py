@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from _server import Server, run
@@ -30,6 +31,14 @@ class Node(Server):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         self.process.stdout.close()
+        # The kernel takes a ring's sockets down shortly after the process is gone.
+        until = time.monotonic() + SECONDS_MAX
+        while True:
+            try:
+                return socket.create_server(self.frame).close()
+            except OSError:
+                assert time.monotonic() < until, "its port is never free again"
+                time.sleep(0.01)
 
     def start_again(self):
         self.__enter__()
