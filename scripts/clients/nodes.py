@@ -4,6 +4,7 @@ that is killed is a sentence, and one that is back works again."""
 import contextlib
 import hashlib
 import json
+import random
 import re
 import signal
 import socket
@@ -44,14 +45,25 @@ class Node(Server):
         self.__enter__()
 
 
+def free_ports(count):
+    """Ports nobody listens at, under those that the kernel gives out: nothing started on port 0 takes one of them."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        first_given_out = int(file.read().split()[0])
+    found = []
+    for port in random.sample(range(10_000, first_given_out), first_given_out - 10_000):
+        with contextlib.suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError("no free ports")
+
+
 @contextlib.contextmanager
 def table(count, placement="md5-mod", **more):
     """That many nodes on free ports, and the file that lists them."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-        listed = {str(i): {"ip": "127.0.0.1", "port": each.getsockname()[1], **more} for i, each in enumerate(held)}
-        for each in held:
-            each.close()
+        listed = {str(i): {"ip": "127.0.0.1", "port": port, **more} for i, port in enumerate(free_ports(count))}
         file = Path(folder) / "config.json"
         file.write_text(json.dumps(listed))
         options = ["--nodes", str(file), "--placement", placement, "--log-level", "error"]
@@ -151,19 +163,10 @@ def test_a_large_value_is_passed_on():
 
 
 def test_who_speaks_resp_is_told_where_to_go():
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
-    with table(1) as (_, [alone]):
-        with socket.create_connection(alone.resp, timeout=30) as resp:
-            resp.sendall(b"SET k v\r\n")
-            assert resp.recv(64) == b"+OK\r\n"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "config.json"
-        frames = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-        ports = [each.getsockname()[1] for each in frames]
-        for each in frames:
-            each.close()
-        listed = {"0": {"ip": "127.0.0.1", "port": ports[0]}, "1": {"ip": "127.0.0.1", "port": ports[1], "resp": port}}
+        first, second, port = free_ports(3)
+        listed = {"0": {"ip": "127.0.0.1", "port": first}, "1": {"ip": "127.0.0.1", "port": second, "resp": port}}
         file.write_text(json.dumps(listed))
         with Node("--nodes", str(file), "--placement", "ring", "--id", "0") as node:
             with socket.create_connection(node.resp, timeout=30) as resp:
