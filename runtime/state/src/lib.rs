@@ -18,4 +18,4 @@ pub mod table;
 pub use placement::{Placement, Refused};
 pub use ring::{Member, Ring};
 pub use slot::Slot;
-pub use table::{Entry, Expired, Expiry, Set, Table, Value, View};
+pub use table::{Entry, Expired, Expiry, Policy, Set, Table, Track, Value, View};

@@ -1,28 +1,19 @@
-//! An entry as it is stored: 40 bytes with its small value inside, or one allocation that holds key and value, or
-//! a blob that is counted and never copied. Which of the three it is follows from lengths alone, so two tables
-//! with the same content have the same shape.
+//! An entry as it is seen from outside: a key, a value on its way in or as it lies, and what else is known.
 
-use machine::blob::BLOB_MIN;
+use super::usage::{Track, Usage};
 use machine::{Blob, WallTime};
 
-/// The longest key and value, together, that need no allocation of their own.
-pub(super) const INLINE_MAX: usize = 21;
-
-/// Stands for "never" among deadlines.
-pub(super) const NEVER: u64 = u64::MAX;
-
-/// What an entry costs beside the bytes it allocates: its bucket of 40 bytes at the mean load of 5/8.
-pub const ENTRY_OVERHEAD: usize = 64;
-
-/// What the allocator is taken to add to each allocation.
-const ALLOCATION_OVERHEAD: usize = 16;
+/// What a small entry costs beside its key and value, in bytes, on average: what stands before them in its record
+/// (5), its place in the segment's index (3 of 4, since segments are two thirds full), its part of the segment
+/// (2) and of the room the segment has to spare (6).
+pub const ENTRY_OVERHEAD: usize = 18;
 
 /// A value on its way into the table. Other types of values will be further variants.
 #[derive(Clone, Debug)]
 pub enum Value<'a> {
     /// To be copied.
     Bytes(&'a [u8]),
-    /// To be shared; copied after all when it is shorter than [`BLOB_MIN`].
+    /// To be shared; copied after all when it is shorter than [`BLOB_MIN`](machine::blob::BLOB_MIN).
     Blob(Blob),
 }
 
@@ -49,7 +40,7 @@ impl From<Blob> for Value<'_> {
     }
 }
 
-/// A value as it lies in the table: a blob from [`BLOB_MIN`] bytes on, else bytes.
+/// A value as it lies in the table: a blob from [`BLOB_MIN`](machine::blob::BLOB_MIN) bytes on, else bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View<'a> {
     /// Copied when it is to leave the table.
@@ -87,8 +78,10 @@ pub struct Entry<'a> {
     pub value: View<'a>,
     /// From when on it is gone; none when it stays.
     pub expiry: Option<WallTime>,
-    /// When it was last looked up or set, in whole seconds of the wall clock, modulo 2^32.
+    /// When it was last looked up or set, in whole seconds of the wall clock modulo 2^32; modulo 2^24 in a sample.
     pub used_second: u32,
+    pub(super) usage: Usage,
+    pub(super) track: Track,
 }
 
 impl<'a> Entry<'a> {
@@ -97,132 +90,28 @@ impl<'a> Entry<'a> {
     pub fn as_bytes(&self) -> &'a [u8] {
         self.value.as_bytes()
     }
-}
 
-/// A place for an entry.
-#[derive(Debug, Default)]
-pub(super) struct Bucket {
-    /// Microseconds after the epoch, or [`NEVER`].
-    pub(super) deadline: u64,
-    pub(super) hash: u32,
-    pub(super) used_second: u32,
-    pub(super) body: Body,
-}
-
-#[derive(Debug, Default)]
-pub(super) enum Body {
-    #[default]
-    Vacant,
-    /// Key, then value, then nothing.
-    Inline { key_len: u8, len: u8, bytes: [u8; INLINE_MAX] },
-    /// Key, then value.
-    Heap { key_len: u32, bytes: Box<[u8]> },
-    /// Boxed to keep buckets small; beside a blob of [`BLOB_MIN`] bytes the allocation is nothing.
-    Large(Box<Large>),
-}
-
-#[derive(Debug)]
-pub(super) struct Large {
-    key: Box<[u8]>,
-    value: Blob,
-}
-
-const _: () = assert!(size_of::<Body>() == 24, "the inline bytes were chosen to fill the body");
-const _: () = assert!(size_of::<Bucket>() == 40, "three buckets in two cache lines");
-
-impl Body {
-    pub(super) fn new(key: &[u8], value: Value<'_>) -> Self {
-        let len = value.as_bytes().len();
-        if len >= BLOB_MIN {
-            let value = match value {
-                Value::Blob(blob) => blob,
-                Value::Bytes(bytes) => Blob::from(bytes.to_vec()),
-            };
-            return Self::Large(Box::new(Large { key: key.into(), value }));
-        }
-        let value = value.as_bytes();
-        if key.len() + len <= INLINE_MAX {
-            let mut bytes = [0; INLINE_MAX];
-            bytes[..key.len()].copy_from_slice(key);
-            bytes[key.len()..key.len() + len].copy_from_slice(value);
-            return Self::Inline { key_len: key.len() as u8, len: (key.len() + len) as u8, bytes };
-        }
-        let key_len = u32::try_from(key.len()).expect("keys are shorter than 4 GiB");
-        let mut bytes = Vec::with_capacity(key.len() + len);
-        bytes.extend_from_slice(key);
-        bytes.extend_from_slice(value);
-        Self::Heap { key_len, bytes: bytes.into_boxed_slice() }
+    /// Seconds since it was last looked up or set, modulo 194 days. In whole minutes modulo 45 days, while the
+    /// table tracks frequency.
+    #[must_use]
+    pub fn idle_seconds(&self, now: WallTime) -> u32 {
+        self.usage.idle_seconds(self.track, now)
     }
 
-    pub(super) const fn is_vacant(&self) -> bool {
-        matches!(self, Self::Vacant)
-    }
-
-    pub(super) fn key(&self) -> &[u8] {
-        match self {
-            Self::Vacant => &[],
-            Self::Inline { key_len, bytes, .. } => &bytes[..usize::from(*key_len)],
-            Self::Heap { key_len, bytes } => &bytes[..*key_len as usize],
-            Self::Large(large) => &large.key,
+    /// About how often it was used, on a scale to 255 that some million uses reach; none unless the table tracks
+    /// frequency.
+    #[must_use]
+    pub fn frequency(&self, now: WallTime) -> Option<u8> {
+        match self.track {
+            Track::Recency => None,
+            Track::Frequency => Some(self.usage.count(now)),
         }
     }
 
-    pub(super) fn value(&self) -> View<'_> {
-        match self {
-            Self::Vacant => View::Bytes(&[]),
-            Self::Inline { key_len, len, bytes } => {
-                View::Bytes(&bytes[usize::from(*key_len)..usize::from(*len)])
-            }
-            Self::Heap { key_len, bytes } => View::Bytes(&bytes[*key_len as usize..]),
-            Self::Large(large) => View::Blob(&large.value),
-        }
-    }
-
-    /// The bytes of a value that is not shared.
-    pub(super) fn value_mut(&mut self) -> Option<&mut [u8]> {
-        match self {
-            Self::Vacant | Self::Large(_) => None,
-            Self::Inline { key_len, len, bytes } => {
-                Some(&mut bytes[usize::from(*key_len)..usize::from(*len)])
-            }
-            Self::Heap { key_len, bytes } => Some(&mut bytes[*key_len as usize..]),
-        }
-    }
-
-    /// What it is taken to cost in memory, in bytes.
-    pub(super) fn cost(&self) -> usize {
-        match self {
-            Self::Vacant => 0,
-            Self::Inline { .. } => ENTRY_OVERHEAD,
-            Self::Heap { bytes, .. } => ENTRY_OVERHEAD + ALLOCATION_OVERHEAD + bytes.len(),
-            Self::Large(large) => {
-                let allocations = 4 * ALLOCATION_OVERHEAD + size_of::<Large>();
-                ENTRY_OVERHEAD + allocations + large.key.len() + large.value.len()
-            }
-        }
-    }
-}
-
-impl Bucket {
-    pub(super) fn entry(&self) -> Entry<'_> {
-        Entry {
-            key: self.body.key(),
-            value: self.body.value(),
-            expiry: self.expiry(),
-            used_second: self.used_second,
-        }
-    }
-
-    pub(super) fn expiry(&self) -> Option<WallTime> {
-        (self.deadline != NEVER).then(|| WallTime::from_micros(self.deadline))
-    }
-
-    pub(super) const fn expires(&self) -> bool {
-        self.deadline != NEVER
-    }
-
-    /// Whether it is gone at `now`: from its deadline on.
-    pub(super) const fn is_expired(&self, now: WallTime) -> bool {
-        self.deadline != NEVER && self.deadline <= now.micros()
+    /// About what it costs in memory, in bytes.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        let expiry = if self.expiry.is_some() { size_of::<WallTime>() } else { 0 };
+        self.key.len() + self.value.as_bytes().len() + expiry + ENTRY_OVERHEAD
     }
 }

@@ -2,7 +2,7 @@
 //! entries instead of one for each entry: a core with ten million of them keeps some hundred thousand hints, and
 //! a deadline later than its segment's earliest, which is nearly every one, costs nothing here.
 
-use super::entry::NEVER;
+use super::record::NEVER;
 use super::segment::Segment;
 use crate::slot::Slot;
 use machine::WallTime;
@@ -16,6 +16,9 @@ pub(super) struct Name {
     pub(super) table: u32,
     pub(super) segment: u32,
 }
+
+/// What a hint takes: its place in a tree whose nodes are two thirds full.
+pub(super) const HINT_BYTES: usize = size_of::<(u64, Name)>() * 3 / 2;
 
 /// Segments by when they are to be walked.
 #[derive(Debug, Default)]
@@ -61,6 +64,17 @@ impl Hints {
     pub(super) fn due(&self, now: WallTime) -> Option<Name> {
         let (at, name) = self.by_time.first()?;
         (*at <= now.micros()).then_some(*name)
+    }
+
+    /// Segments with an expiry, from the one that is due first past a time by chance on.
+    pub(super) fn due_from(&self, at: u64) -> Option<Name> {
+        let least = Name { slot: Slot::default(), table: 0, segment: 0 };
+        self.by_time.range((at, least)..).next().map(|(_, name)| *name)
+    }
+
+    /// When the first and the last segment are due.
+    pub(super) fn span(&self) -> Option<(u64, u64)> {
+        Some((self.by_time.first()?.0, self.by_time.last()?.0))
     }
 
     /// How many there are.

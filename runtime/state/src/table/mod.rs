@@ -6,23 +6,36 @@
 //! The hash of look-ups is keyed at start, because clients choose the keys. The order of a scan follows from seed
 //! and history alone.
 
+mod chunks;
 mod entry;
+mod evict;
 mod hints;
+mod large;
+mod record;
+mod room;
+mod roster;
 mod segment;
 mod slot_table;
+mod usage;
 mod walk;
+mod warm;
 
 pub use entry::{ENTRY_OVERHEAD, Entry, Value, View};
+pub use evict::Policy;
+pub use usage::Track;
 pub use walk::Expired;
+pub use warm::WARM_MAX;
 
 use crate::slot::Slot;
 use ahash::RandomState;
 use core::hash::{BuildHasher, Hasher};
-use entry::{Body, Bucket, NEVER};
 use hints::{Hints, Name};
 use machine::{Stream, WallTime};
-use segment::SEGMENT_ENTRIES_MAX;
+use record::NEVER;
+use roster::Roster;
+use segment::{SEGMENT_ENTRIES_MAX, Segment};
 use slot_table::SlotTable;
+use usage::Usage;
 
 /// The most entries that one call moves, [`Table::expire_some`] for each segment it walks. (A hash whose leading
 /// 24 bits some 64 others share would break it; with keyed hashes nobody can find one.)
@@ -57,6 +70,10 @@ pub struct Table {
     slots: Box<[Option<Box<SlotTable>>]>,
     hasher: RandomState,
     hints: Hints,
+    roster: Roster,
+    track: Track,
+    /// Decides whether a use counts, while frequency is tracked.
+    chance: Stream,
     /// Tables that were cleared and are freed bit by bit, with the slots they had.
     buried: Vec<(Slot, Box<SlotTable>)>,
     tables_made: u32,
@@ -77,6 +94,9 @@ impl Table {
             slots: no_slots(),
             hasher: RandomState::with_seeds(a, b, c, d),
             hints: Hints::default(),
+            roster: Roster::default(),
+            track: Track::default(),
+            chance: keys.clone(),
             buried: Vec::new(),
             tables_made: 0,
             len: 0,
@@ -87,29 +107,32 @@ impl Table {
         }
     }
 
+    /// Says what is noted at each use. What was noted of the other kind before means nothing any more, so say it at
+    /// start, or accept some minutes of poor choices.
+    pub fn track(&mut self, track: Track) {
+        self.track = track;
+    }
+
     /// The entry of a key. One that is expired at `now` is absent and removed. Marks it as used.
+    #[inline]
     pub fn get(&mut self, slot: Slot, key: &[u8], now: WallTime) -> Option<Entry<'_>> {
-        let (segment, at) = self.find_live(slot, self.hash(key), key, now)?;
-        let bucket = self.slots[slot.index()].as_mut()?.segment_mut(segment).bucket_mut(at);
-        bucket.used_second = second(now);
-        Some(bucket.entry())
+        let (segment, at) = self.find_used(slot, key, now)?;
+        Some(self.slots[slot.index()].as_ref()?.segment(segment).entry(at, self.track, now))
     }
 
     /// The entry of a key, changing nothing: not when it was used, and if expired at `now` it is absent but stays.
     #[must_use]
     pub fn peek(&self, slot: Slot, key: &[u8], now: WallTime) -> Option<Entry<'_>> {
         let (segment, at) = self.find(slot, self.hash(key), key)?;
-        let bucket = self.slots[slot.index()].as_ref()?.segment(segment).bucket(at);
-        (!bucket.is_expired(now)).then(|| bucket.entry())
+        let segment = self.slots[slot.index()].as_ref()?.segment(segment);
+        (!segment.record(at).is_expired(now)).then(|| segment.entry(at, self.track, now))
     }
 
     /// The bytes of a value, to be changed where they lie; none for a missing key and for a blob, which others may
     /// share. Marks it as used.
     pub fn get_mut(&mut self, slot: Slot, key: &[u8], now: WallTime) -> Option<&mut [u8]> {
-        let (segment, at) = self.find_live(slot, self.hash(key), key, now)?;
-        let bucket = self.slots[slot.index()].as_mut()?.segment_mut(segment).bucket_mut(at);
-        bucket.used_second = second(now);
-        bucket.body.value_mut()
+        let (segment, at) = self.find_used(slot, key, now)?;
+        self.slots[slot.index()].as_mut()?.segment_mut(segment).value_mut(at)
     }
 
     /// Sets the value of a key. An expiry that is over already is taken as it is: the entry is absent at once.
@@ -118,30 +141,25 @@ impl Table {
     /// a blob, so that they are copied only once.
     pub fn set(&mut self, slot: Slot, key: &[u8], value: Value<'_>, expiry: Expiry, now: WallTime) -> Set {
         let hash = self.hash(key);
-        let found = self.find_live(slot, hash, key, now);
-        let kept = match found {
-            Some((segment, at)) => self.deadline_of(slot, segment, at),
-            None => NEVER,
+        let Some((segment, at)) = self.find(slot, hash, key) else {
+            let deadline = Self::deadline_by(expiry, NEVER);
+            let segment = self.make_room(slot, hash);
+            let used = Usage::fresh(self.track, now);
+            self.change(slot, segment, deadline, |segment| segment.push(hash, key, value, deadline, used));
+            return Set::New;
         };
-        let deadline = match expiry {
-            Expiry::Never => NEVER,
-            Expiry::Keep => kept,
-            Expiry::At(at) => at.micros(),
-        };
-        match found {
-            Some((segment, at)) => {
-                self.replace(slot, segment, at, value, now);
-                if deadline != kept {
-                    self.set_deadline(slot, segment, at, deadline);
-                }
-                Set::Replaced
-            }
-            None => {
-                let body = Body::new(key, value);
-                self.insert(slot, Bucket { deadline, hash, used_second: second(now), body });
-                Set::New
-            }
+        let before = self.deadline_of(slot, segment, at).unwrap_or(NEVER);
+        if self.mark_used(slot, segment, at, now) {
+            let deadline = Self::deadline_by(expiry, before);
+            self.replace(slot, segment, at, key, value, deadline);
+            return Set::Replaced;
         }
+        // An expired entry is absent; that it still lies there only saves the room for the new one.
+        self.expired += 1;
+        let deadline = Self::deadline_by(expiry, NEVER);
+        let used = Usage::fresh(self.track, now);
+        self.change(slot, segment, deadline, |segment| segment.replace(at, key, value, deadline, used));
+        Set::New
     }
 
     /// Removes a key. True when it was there and not expired at `now`.
@@ -159,7 +177,8 @@ impl Table {
     pub fn expire_at(&mut self, slot: Slot, key: &[u8], at: Option<WallTime>, now: WallTime) -> bool {
         match self.find_live(slot, self.hash(key), key, now) {
             Some((segment, place)) => {
-                self.set_deadline(slot, segment, place, at.map_or(NEVER, WallTime::micros));
+                let deadline = at.map_or(NEVER, WallTime::micros);
+                self.change(slot, segment, deadline, |segment| segment.set_deadline(place, deadline));
                 true
             }
             None => false,
@@ -184,7 +203,9 @@ impl Table {
         self.expiring
     }
 
-    /// What all entries are taken to cost in memory, in bytes: keys, values, [`ENTRY_OVERHEAD`] and allocations.
+    /// What all entries cost in memory, in bytes: what was asked of the allocator, in sizes that it has, less the
+    /// holes that removals leave for a while (a tenth at worst, on average). An empty table has a fixed 128 KiB
+    /// more. What was cleared counts no more, although [`Table::free_some`] has yet to give it back.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
@@ -196,7 +217,7 @@ impl Table {
         self.slots[slot.index()].as_ref().map_or(0, |table| table.len)
     }
 
-    /// What the entries of a slot are taken to cost in memory, in bytes.
+    /// What the entries of a slot cost in memory, in bytes.
     #[must_use]
     pub fn slot_bytes(&self, slot: Slot) -> usize {
         self.slots[slot.index()].as_ref().map_or(0, |table| table.bytes)
@@ -215,22 +236,17 @@ impl Table {
     }
 
     fn hash(&self, key: &[u8]) -> u32 {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(key);
-        (hasher.finish() >> 32) as u32
+        hash_by(&self.hasher, key)
     }
 
     fn find(&self, slot: Slot, hash: u32, key: &[u8]) -> Option<(u32, usize)> {
-        let table = self.slots[slot.index()].as_ref()?;
-        let segment = table.index_of(hash);
-        let at = table.segment(segment).find(hash, key)?;
-        Some((segment, at))
+        self.slots[slot.index()].as_ref()?.find(hash, key)
     }
 
     /// Segment and place of a key's entry; if it is expired it is removed.
     fn find_live(&mut self, slot: Slot, hash: u32, key: &[u8], now: WallTime) -> Option<(u32, usize)> {
         let (segment, at) = self.find(slot, hash, key)?;
-        if self.slots[slot.index()].as_ref()?.segment(segment).bucket(at).is_expired(now) {
+        if self.deadline_of(slot, segment, at)? <= now.micros() {
             self.take(slot, segment, at);
             self.expired += 1;
             return None;
@@ -238,105 +254,159 @@ impl Table {
         Some((segment, at))
     }
 
-    fn deadline_of(&self, slot: Slot, segment: u32, at: usize) -> u64 {
-        self.slots[slot.index()].as_ref().map_or(NEVER, |table| table.segment(segment).bucket(at).deadline)
+    fn deadline_of(&self, slot: Slot, segment: u32, at: usize) -> Option<u64> {
+        Some(self.slots[slot.index()].as_ref()?.segment(segment).record(at).deadline())
     }
 
-    fn insert(&mut self, slot: Slot, bucket: Bucket) {
+    /// Segment and place of a key's entry, marked as used; if it is expired it is removed.
+    #[inline]
+    fn find_used(&mut self, slot: Slot, key: &[u8], now: WallTime) -> Option<(u32, usize)> {
+        let (segment, at) = self.find(slot, self.hash(key), key)?;
+        if self.mark_used(slot, segment, at, now) {
+            return Some((segment, at));
+        }
+        self.take(slot, segment, at);
+        self.expired += 1;
+        None
+    }
+
+    /// Marks an entry as used, unless it is expired at `now`. Whether it is not.
+    #[inline]
+    fn mark_used(&mut self, slot: Slot, segment: u32, at: usize, now: WallTime) -> bool {
+        let Some(table) = &mut self.slots[slot.index()] else { return false };
+        let (track, chance) = (self.track, &mut self.chance);
+        table.segment_mut(segment).mark_used(at, now, |used| used.again(track, chance, now))
+    }
+
+    /// The deadline of a value that comes in the place of one with the deadline `kept`.
+    fn deadline_by(expiry: Expiry, kept: u64) -> u64 {
+        match expiry {
+            Expiry::Never => NEVER,
+            Expiry::Keep => kept,
+            // The largest number says "never", and is some 580,000 years away.
+            Expiry::At(at) => at.micros(),
+        }
+    }
+
+    /// Puts another value in the place of one that was marked as used: where it lies, when it is as long.
+    fn replace(&mut self, slot: Slot, segment: u32, at: usize, key: &[u8], value: Value<'_>, deadline: u64) {
+        let Some(table) = &mut self.slots[slot.index()] else { return };
+        let name = Name { slot, table: table.id, segment };
+        let found = table.segment_mut(segment);
+        if found.overwrite(at, value.as_bytes(), deadline) {
+            self.hints.not_after(name, found, deadline);
+            return;
+        }
+        let used = found.record(at).used();
+        self.change(slot, segment, deadline, |segment| segment.replace(at, key, value, deadline, used));
+    }
+
+    /// Finds a segment with room for an entry of that hash, or makes one.
+    fn make_room(&mut self, slot: Slot, hash: u32) -> u32 {
         let made = &mut self.tables_made;
+        let before = self.slots[slot.index()].as_ref().map_or(0, |table| table.bytes);
+        let is_new = before == 0;
         let table = self.slots[slot.index()].get_or_insert_with(|| {
             *made = made.wrapping_add(1);
             Box::new(SlotTable::new(*made))
         });
-        self.len += 1;
-        self.expiring += usize::from(bucket.expires());
-        self.bytes += bucket.body.cost();
-        table.count_in(&bucket);
         let id = table.id;
-        let mut index = table.index_of(bucket.hash);
-        if table.is_full(index) {
-            let (new, moved) = table.split(bucket.hash);
+        let mut come = None;
+        // Once, unless all 64 fall into the same half.
+        let index = loop {
+            let index = table.open_index(hash);
+            if !table.segment(index).is_full() {
+                break index;
+            }
+            if !table.can_split(index) {
+                break *come.insert(table.follow(index));
+            }
+            let (new, moved) = table.split(hash, |key| hash_by(&self.hasher, key));
             self.moved += moved as u64;
             for half in [index, new] {
                 let segment = table.segment_mut(half);
                 let earliest = segment.earliest();
                 self.hints.set(Name { slot, table: id, segment: half }, segment, earliest);
             }
-            index = table.index_of(bucket.hash);
+            come = Some(new);
+        };
+        self.bytes = self.bytes + table.bytes - before;
+        for segment in is_new.then_some(0).into_iter().chain(come) {
+            self.roster.add(Name { slot, table: id, segment }, |name| named(&self.slots, name).is_some());
         }
-        let deadline = bucket.deadline;
-        let segment = table.segment_mut(index);
-        self.moved += segment.insert(bucket) as u64;
-        self.hints.not_after(Name { slot, table: id, segment: index }, segment, deadline);
-    }
-
-    /// Puts another value in the place of one: where it lies, when it is as long.
-    fn replace(&mut self, slot: Slot, segment: u32, at: usize, value: Value<'_>, now: WallTime) {
-        let Some(table) = &mut self.slots[slot.index()] else { return };
-        let bucket = table.segment_mut(segment).bucket_mut(at);
-        bucket.used_second = second(now);
-        if let Some(room) = bucket.body.value_mut()
-            && room.len() == value.as_bytes().len()
-        {
-            room.copy_from_slice(value.as_bytes());
-            return;
-        }
-        let body = Body::new(bucket.body.key(), value);
-        let (came, went) = (body.cost(), bucket.body.cost());
-        bucket.body = body;
-        table.bytes = table.bytes + came - went;
-        self.bytes = self.bytes + came - went;
-    }
-
-    fn set_deadline(&mut self, slot: Slot, segment: u32, at: usize, deadline: u64) {
-        let Some(table) = &mut self.slots[slot.index()] else { return };
-        let name = Name { slot, table: table.id, segment };
-        let segment = table.segment_mut(segment);
-        let before = segment.expiring();
-        segment.set_deadline(at, deadline);
-        let after = segment.expiring();
-        self.hints.not_after(name, segment, deadline);
-        self.hints.forget_if_idle(name, segment);
-        table.expiring = table.expiring + after - before;
-        self.expiring = self.expiring + after - before;
+        index
     }
 
     /// Takes an entry out and, with the last one, the slot's table.
     fn take(&mut self, slot: Slot, segment: u32, at: usize) {
+        let deadline = self.deadline_of(slot, segment, at).unwrap_or(NEVER);
+        self.change(slot, segment, NEVER, |segment| segment.remove(at));
+        self.hint_anew(slot, segment, deadline);
+        self.let_go_if_empty(slot);
+    }
+
+    /// Changes a segment, after which an entry in it may have this deadline. Puts the sums and the hint right; the
+    /// change returns how many entries moved.
+    fn change(
+        &mut self,
+        slot: Slot,
+        segment: u32,
+        deadline: u64,
+        change: impl FnOnce(&mut Segment) -> usize,
+    ) {
+        let Some(table) = &mut self.slots[slot.index()] else { return };
+        let (len, expiring, bytes) = (table.len, table.expiring, table.bytes);
+        self.moved += table.change(segment, change) as u64;
+        self.len = self.len + table.len - len;
+        self.expiring = self.expiring + table.expiring - expiring;
+        self.bytes = self.bytes + table.bytes - bytes;
+        let name = Name { slot, table: table.id, segment };
+        let segment = table.segment_mut(segment);
+        self.hints.not_after(name, segment, deadline);
+        self.hints.forget_if_idle(name, segment);
+    }
+
+    /// Looks up which entry of a segment now expires first, if it was one with this deadline. Expiry would come to it
+    /// by itself; eviction by expiry needs to know now.
+    fn hint_anew(&mut self, slot: Slot, segment: u32, deadline: u64) {
         let Some(table) = &mut self.slots[slot.index()] else { return };
         let name = Name { slot, table: table.id, segment };
         let segment = table.segment_mut(segment);
-        let (bucket, moved) = segment.remove(at);
-        self.moved += moved as u64;
-        self.hints.forget_if_idle(name, segment);
-        self.count_out(slot, &[bucket]);
+        if deadline != NEVER && segment.walk_at == deadline {
+            let earliest = segment.earliest();
+            self.hints.set(name, segment, earliest);
+        }
     }
 
-    /// Puts the sums right after entries of a slot went, and lets go of the slot's table when it is empty.
-    fn count_out(&mut self, slot: Slot, gone: &[Bucket]) {
-        let Some(table) = &mut self.slots[slot.index()] else { return };
-        for bucket in gone {
-            table.count_out(bucket);
-            self.len -= 1;
-            self.expiring -= usize::from(bucket.expires());
-            self.bytes -= bucket.body.cost();
-        }
-        if table.len == 0
-            && let Some(table) = self.slots[slot.index()].take()
-            && table.segments() > FREED_AT_ONCE_MAX
-        {
+    /// Lets go of a slot's table when it is empty.
+    fn let_go_if_empty(&mut self, slot: Slot) {
+        let place = &mut self.slots[slot.index()];
+        let Some(table) = place.take_if(|table| table.len == 0) else { return };
+        self.bytes -= table.bytes;
+        if table.segments() > FREED_AT_ONCE_MAX {
             self.buried.push((slot, table));
         }
     }
+
+    /// The segment of that name, unless its table was let go.
+    fn named(&self, name: Name) -> Option<&Segment> {
+        named(&self.slots, name)
+    }
+}
+
+fn named(slots: &[Option<Box<SlotTable>>], name: Name) -> Option<&Segment> {
+    let table = slots[name.slot.index()].as_ref().filter(|table| table.id == name.table)?;
+    Some(table.segment(name.segment))
+}
+
+fn hash_by(hasher: &RandomState, key: &[u8]) -> u32 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(key);
+    (hasher.finish() >> 32) as u32
 }
 
 fn no_slots() -> Box<[Option<Box<SlotTable>>]> {
     core::iter::repeat_with(|| None).take(Slot::COUNT).collect()
-}
-
-/// The second of the wall clock, modulo 2^32.
-const fn second(now: WallTime) -> u32 {
-    (now.micros() / 1_000_000) as u32
 }
 
 #[cfg(test)]

@@ -1,206 +1,473 @@
-//! A segment: the entries of a slot whose hashes share some leading bits, at most 64 of them, in one open-addressed
-//! array. Linear probing, and removal shifts back what follows, so there are no tombstones and look-ups never get
-//! slower by age. Keeping it this small is what bounds every move: nothing larger is ever built anew.
+//! A segment: the entries of a slot whose hashes share some leading bits, at most 64 of them. One byte of each hash
+//! lies in a line of its own, which a look-up searches eight at a time; where it finds its byte, an offset leads to
+//! the record in the chunks that all 64 share. So a look-up touches the segment and a record, two waits for
+//! memory, and a small entry has no allocation of its own.
+//!
+//! The hard thing is to waste neither room nor time. A record that goes, or has to grow and is written anew at the
+//! end, leaves a hole. When the holes come to more than the last chunk holds, all records, at most 64, are written
+//! anew without them.
 
-use super::entry::{Bucket, NEVER};
+use super::chunks::{CHUNK, Chunks};
+use super::entry::{Entry, Value, View};
+use super::hints::HINT_BYTES;
+use super::large::{Large, Larges};
+use super::record::{self, Draft, NEVER, Record};
+use super::usage::{Track, Usage};
 use machine::WallTime;
 
 /// A segment with so many entries is split before it takes another.
 pub(super) const SEGMENT_ENTRIES_MAX: usize = 64;
 
-/// The sizes of the array: half as much again each time, so that on average it is five eighths full.
-const CAPACITIES: [usize; 9] = [4, 8, 12, 16, 24, 32, 48, 64, 96];
-
-/// Entries in an open-addressed array.
+/// Entries by a byte of their hashes. The order of the fields is that of the lines a look-up touches.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Segment {
-    buckets: Box<[Bucket]>,
-    len: u32,
-    expiring: u32,
-    /// How many leading bits its hashes share.
-    pub(super) depth: u8,
+    /// The records, with holes.
+    chunks: Chunks,
+    /// Boxed because hardly any segment has them.
+    larges: Option<Box<Larges>>,
+    /// Which places have an expiry.
+    expiring: u64,
     /// When it is to be walked for expired entries: not after the earliest deadline in it. Kept with the hints.
     pub(super) walk_at: u64,
+    /// The segment that has what found no room in this one, which only hashes alike in all leading bits cause.
+    pub(super) next: Option<core::num::NonZeroU32>,
+    /// How many bytes are holes.
+    dead: u16,
+    len: u8,
+    /// How many leading bits its hashes share.
+    pub(super) depth: u8,
+    /// Puts the tags into a line of their own.
+    _apart: [u64; 2],
+    tags: [u8; SEGMENT_ENTRIES_MAX],
+    offsets: [u16; SEGMENT_ENTRIES_MAX],
 }
+
+/// Holes of fewer bytes are let be, so that a segment is not written anew by every other call.
+const DEAD_MIN: usize = CHUNK / 4;
+
+const _: () = assert!(size_of::<Segment>() == 320, "five cache lines: chunks, the rest, tags, offsets");
+const _: () = assert!(SEGMENT_ENTRIES_MAX * CHUNK <= 1 << u16::BITS, "offsets have 16 bits");
 
 impl Segment {
     pub(super) fn new(depth: u8) -> Self {
-        Self { buckets: Box::default(), len: 0, expiring: 0, depth, walk_at: NEVER }
+        Self {
+            chunks: Chunks::default(),
+            larges: None,
+            expiring: 0,
+            walk_at: NEVER,
+            next: None,
+            dead: 0,
+            len: 0,
+            depth,
+            _apart: [0; 2],
+            tags: [0; SEGMENT_ENTRIES_MAX],
+            offsets: [0; SEGMENT_ENTRIES_MAX],
+        }
     }
 
     pub(super) const fn len(&self) -> usize {
         self.len as usize
     }
 
+    pub(super) const fn is_full(&self) -> bool {
+        self.len() == SEGMENT_ENTRIES_MAX
+    }
+
     pub(super) const fn expiring(&self) -> usize {
-        self.expiring as usize
+        self.expiring.count_ones() as usize
     }
 
-    pub(super) fn bucket(&self, at: usize) -> &Bucket {
-        &self.buckets[at]
+    /// Which places have an expiry, as bits.
+    pub(super) const fn expiring_places(&self) -> u64 {
+        self.expiring
     }
 
-    pub(super) fn bucket_mut(&mut self, at: usize) -> &mut Bucket {
-        &mut self.buckets[at]
-    }
-
-    /// All entries, in the order in which they lie.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Bucket> {
-        self.buckets.iter().filter(|bucket| !bucket.body.is_vacant())
+    /// What it has allocated, holes apart, and what the hint for it takes, in bytes.
+    pub(super) fn allocated(&self) -> usize {
+        let larges = self.larges.as_ref().map_or(0, |larges| larges.allocated());
+        let hint = if self.expiring == 0 { 0 } else { HINT_BYTES };
+        self.chunks.allocated() - usize::from(self.dead) + larges + hint
     }
 
     /// Where the entry of this key lies.
+    #[inline]
     pub(super) fn find(&self, hash: u32, key: &[u8]) -> Option<usize> {
-        if self.len == 0 {
-            return None;
+        self.find_alike(hash, |at| self.key(at) == key)
+    }
+
+    /// The first place whose hash has the same tag and that is the one.
+    #[inline]
+    fn find_alike(&self, hash: u32, is_it: impl Fn(usize) -> bool) -> Option<usize> {
+        let (words, _) = self.tags.as_chunks::<8>();
+        let pattern = u64::from(tag(hash)) * LOW_BITS;
+        let len = self.len();
+        for (word, tags) in words.iter().enumerate().take(len.div_ceil(8)) {
+            let mut equal = zero_bytes(u64::from_le_bytes(*tags) ^ pattern);
+            while equal != 0 {
+                let at = word * 8 + equal.trailing_zeros() as usize / 8;
+                if at >= len {
+                    return None;
+                }
+                if is_it(at) {
+                    return Some(at);
+                }
+                equal &= equal - 1;
+            }
         }
-        let mut at = self.home(hash);
-        loop {
-            let bucket = &self.buckets[at];
-            if bucket.body.is_vacant() {
-                return None;
-            }
-            if bucket.hash == hash && bucket.body.key() == key {
-                return Some(at);
-            }
-            at = self.after(at);
+        None
+    }
+
+    /// Reads what a look-up reads of the segment itself; the number means nothing.
+    pub(super) fn touch_index(&self) -> u64 {
+        u64::from(self.tags[0])
+            + u64::from(self.len)
+            + u64::from(self.offsets[0])
+            + u64::from(self.offsets[32])
+    }
+
+    /// Reads two lines of what a look-up reads of the records; the number means nothing.
+    pub(super) fn touch_record(&self, hash: u32) -> u64 {
+        let Some(at) = self.find_alike(hash, |_| true) else { return 0 };
+        let bytes = self.chunks.at(self.offsets[at]);
+        u64::from(bytes[0]) + u64::from(bytes[bytes.len().min(LINE) - 1])
+    }
+
+    /// The record at a place.
+    pub(super) fn record(&self, at: usize) -> Record<'_> {
+        Record::at(self.chunks.at(self.offsets[at]))
+    }
+
+    /// The key at a place.
+    #[inline]
+    pub(super) fn key(&self, at: usize) -> &[u8] {
+        let record = self.record(at);
+        match record.outside() {
+            None => record.key(),
+            Some(place) => self.large(place).key(),
         }
     }
 
-    /// Adds an entry whose key is not there. Returns how many entries moved.
-    pub(super) fn insert(&mut self, bucket: Bucket) -> usize {
-        let moved = if self.len() < limit(self.buckets.len()) { 0 } else { self.resize(self.len() + 1) };
-        self.place(bucket);
+    /// The entry at a place, used before `now`.
+    #[inline]
+    pub(super) fn entry(&self, at: usize, track: Track, now: WallTime) -> Entry<'_> {
+        let record = self.record(at);
+        let (key, value) = match record.outside() {
+            None => (record.key(), View::Bytes(record.value())),
+            Some(place) => (self.large(place).key(), self.large(place).value()),
+        };
+        Entry {
+            key,
+            value,
+            expiry: record.expiry(),
+            used_second: record.used().used_second(track, now),
+            usage: record.used(),
+            track,
+        }
+    }
+
+    /// The bytes of the value at a place, if it is not shared.
+    pub(super) fn value_mut(&mut self, at: usize) -> Option<&mut [u8]> {
+        let record = self.record(at);
+        if let Some(place) = record.outside() {
+            return self.larges.as_mut()?.get_mut(place).value_mut();
+        }
+        let (start, end) = record.value_range();
+        Some(&mut self.chunks.at_mut(self.offsets[at])[start..end])
+    }
+
+    /// Notes when the entry at a place was used, as `again` says from when it was before, unless it is expired at
+    /// `now`. Whether it is not.
+    #[inline]
+    pub(super) fn mark_used(&mut self, at: usize, now: WallTime, again: impl FnOnce(Usage) -> Usage) -> bool {
+        let bytes = self.chunks.at_mut(self.offsets[at]);
+        let record = Record::at(bytes);
+        if record.is_expired(now) {
+            return false;
+        }
+        let used = again(record.used());
+        record::set_used(bytes, used);
+        true
+    }
+
+    /// Puts a value and a deadline over those of an entry, if the one is as long and the other is none too, or
+    /// neither is. Whether it did.
+    #[inline]
+    pub(super) fn overwrite(&mut self, at: usize, value: &[u8], deadline: u64) -> bool {
+        let bytes = self.chunks.at_mut(self.offsets[at]);
+        let record = Record::at(bytes);
+        let (start, end) = record.value_range();
+        let fits = record.outside().is_none() && end - start == value.len();
+        if !fits || record.expires() != (deadline != NEVER) {
+            return false;
+        }
+        bytes[start..end].copy_from_slice(value);
+        if deadline != NEVER {
+            record::set_deadline(bytes, deadline);
+        }
+        true
+    }
+
+    /// Adds an entry whose key is not there, to a segment that is not full. Returns how many entries moved.
+    pub(super) fn push(
+        &mut self,
+        hash: u32,
+        key: &[u8],
+        value: Value<'_>,
+        deadline: u64,
+        used: Usage,
+    ) -> usize {
+        let at = self.len();
+        self.tags[at] = tag(hash);
+        self.len += 1;
+        let moved = self.lay(at, key, value, deadline, used, 0);
+        self.note_expiring(at, deadline != NEVER);
         moved
     }
 
-    /// Takes an entry out. Returns it and how many entries moved.
-    pub(super) fn remove(&mut self, at: usize) -> (Bucket, usize) {
-        let taken = core::mem::take(&mut self.buckets[at]);
-        self.len -= 1;
-        self.expiring -= u32::from(taken.expires());
-        let sparse = self.len() * 4 <= self.buckets.len() && self.buckets.len() > CAPACITIES[0];
-        if sparse || self.len == 0 {
-            return (taken, self.resize(self.len() + self.len() / 2));
+    /// Puts another value and deadline in the place of those of an entry. Returns how many entries moved.
+    pub(super) fn replace(
+        &mut self,
+        at: usize,
+        key: &[u8],
+        value: Value<'_>,
+        deadline: u64,
+        used: Usage,
+    ) -> usize {
+        let old = self.record(at);
+        let (size, outside) = (old.size(), old.outside());
+        if let Some(place) = outside {
+            self.take_large(place);
         }
-        (taken, self.close_gap(at))
+        let moved = self.lay(at, key, value, deadline, used, size);
+        self.note_expiring(at, deadline != NEVER);
+        moved
     }
 
-    /// Sets the deadline of an entry.
-    pub(super) fn set_deadline(&mut self, at: usize, deadline: u64) {
-        let bucket = &mut self.buckets[at];
-        self.expiring -= u32::from(bucket.expires());
-        bucket.deadline = deadline;
-        self.expiring += u32::from(bucket.expires());
+    /// Sets the deadline of an entry. Returns how many entries moved.
+    pub(super) fn set_deadline(&mut self, at: usize, deadline: u64) -> usize {
+        let record = self.record(at);
+        if record.expires() && deadline != NEVER {
+            record::set_deadline(self.chunks.at_mut(self.offsets[at]), deadline);
+            return 0;
+        }
+        if record.expires() == (deadline != NEVER) {
+            return 0;
+        }
+        let (size, used) = (record.size(), record.used());
+        if let Some(place) = record.outside() {
+            self.note_expiring(at, deadline != NEVER);
+            return self.lay_draft(at, &Draft::outside(place, deadline, used), size);
+        }
+        let (key, value) = (record.key().to_vec(), record.value().to_vec());
+        self.note_expiring(at, deadline != NEVER);
+        self.lay_draft(at, &Draft::inside(&key, &value, deadline, used), size)
     }
 
-    /// Moves every entry whose hash has the bit after the shared ones into `upper`, leaving room for one more on
-    /// either side. Both then share that bit. Returns how many entries moved.
-    pub(super) fn split_into(&mut self, upper: &mut Self) -> usize {
+    /// Takes an entry out. Returns how many entries moved.
+    pub(super) fn remove(&mut self, at: usize) -> usize {
+        self.forget(at);
+        self.tidy()
+    }
+
+    /// Moves every entry whose hash has the bit after the shared ones into `upper`, and the others together. Both
+    /// then share that bit. Returns how many entries moved.
+    pub(super) fn split_into(&mut self, upper: &mut Self, hash_of: impl Fn(&[u8]) -> u32) -> usize {
         let bit = 1u32 << (31 - self.depth);
-        self.depth += 1;
+        let lower = Self { next: self.next, walk_at: self.walk_at, ..Self::new(self.depth + 1) };
+        let mut whole = core::mem::replace(self, lower);
         upper.depth = self.depth;
-        let entries = self.drain();
-        let high = entries.iter().filter(|bucket| bucket.hash & bit != 0).count();
-        let moved = entries.len();
-        self.allot(moved - high + 1);
-        upper.allot(high + 1);
-        for bucket in entries {
-            if bucket.hash & bit == 0 { self.place(bucket) } else { upper.place(bucket) }
+        for at in 0..whole.len() {
+            let half = if hash_of(whole.key(at)) & bit == 0 { &mut *self } else { &mut *upper };
+            whole.hand_over(at, half);
         }
-        moved
+        whole.len()
     }
 
-    /// Takes out all entries that are expired at `now`. Returns them and how many entries moved.
-    pub(super) fn take_expired(&mut self, now: WallTime) -> (Vec<Bucket>, usize) {
-        if !self.entries().any(|bucket| bucket.is_expired(now)) {
-            return (Vec::new(), 0);
+    /// Takes out all entries that are expired at `now`, telling each key. Returns how many, and how many moved.
+    pub(super) fn take_expired(&mut self, now: WallTime, mut gone: impl FnMut(&[u8])) -> (usize, usize) {
+        let mut count = 0;
+        // From the last place on: what takes the place of one that goes was looked at before.
+        for at in (0..self.len()).rev() {
+            if self.expiring & (1 << at) != 0 && self.record(at).is_expired(now) {
+                gone(self.key(at));
+                self.forget(at);
+                count += 1;
+            }
         }
-        let (gone, stay): (Vec<_>, Vec<_>) =
-            self.drain().into_iter().partition(|bucket| bucket.is_expired(now));
-        let moved = stay.len();
-        self.allot(moved);
-        stay.into_iter().for_each(|bucket| self.place(bucket));
-        (gone, moved)
+        (count, if count > 0 { self.tidy() } else { 0 })
     }
 
     /// The earliest deadline in it.
     pub(super) fn earliest(&self) -> u64 {
-        if self.expiring == 0 {
-            return NEVER;
+        bits(self.expiring).map(|at| self.record(at).deadline()).min().unwrap_or(NEVER)
+    }
+
+    fn large(&self, place: usize) -> &Large {
+        self.larges.as_ref().expect("a record outside has its large").get(place)
+    }
+}
+
+/// How records are laid.
+impl Segment {
+    /// Lays an entry that has its place, in the stead of a record of `old` bytes.
+    fn lay(
+        &mut self,
+        at: usize,
+        key: &[u8],
+        value: Value<'_>,
+        deadline: u64,
+        used: Usage,
+        old: usize,
+    ) -> usize {
+        if record::fits(key.len(), value.as_bytes().len()) {
+            return self.lay_draft(at, &Draft::inside(key, value.as_bytes(), deadline, used), old);
         }
-        self.entries().map(|bucket| bucket.deadline).min().unwrap_or(NEVER)
+        let place = self.larges.get_or_insert_default().put(Large::new(key, value));
+        self.lay_draft(at, &Draft::outside(place, deadline, used), old)
     }
 
-    fn resize(&mut self, len: usize) -> usize {
-        let entries = self.drain();
-        let moved = entries.len();
-        self.allot(len.max(moved));
-        entries.into_iter().for_each(|bucket| self.place(bucket));
-        moved
-    }
-
-    fn drain(&mut self) -> Vec<Bucket> {
-        self.len = 0;
-        self.expiring = 0;
-        let buckets = core::mem::take(&mut self.buckets).into_vec();
-        buckets.into_iter().filter(|bucket| !bucket.body.is_vacant()).collect()
-    }
-
-    /// An empty array with room for `len` entries.
-    fn allot(&mut self, len: usize) {
-        let capacity = if len == 0 { 0 } else { capacity_for(len) };
-        self.buckets = core::iter::repeat_with(Bucket::default).take(capacity).collect();
-    }
-
-    /// Puts an entry into the first vacant bucket from its home on; there must be one.
-    fn place(&mut self, bucket: Bucket) {
-        let mut at = self.home(bucket.hash);
-        while !self.buckets[at].body.is_vacant() {
-            at = self.after(at);
+    /// Lays a record: over the old one if it is no longer than that, else at the end.
+    fn lay_draft(&mut self, at: usize, draft: &Draft<'_>, old: usize) -> usize {
+        let size = draft.size();
+        if size <= old {
+            draft.write(self.chunks.at_mut(self.offsets[at]));
+            self.dead += (old - size) as u16;
+            return self.tidy();
         }
-        self.len += 1;
-        self.expiring += u32::from(bucket.expires());
-        self.buckets[at] = bucket;
-    }
-
-    /// Shifts back what probing would no longer find behind the vacant bucket `gap` (Knuth 6.4, algorithm R).
-    fn close_gap(&mut self, mut gap: usize) -> usize {
+        self.dead += old as u16;
         let mut moved = 0;
-        let mut at = self.after(gap);
-        while !self.buckets[at].body.is_vacant() {
-            let from_home = self.distance(self.home(self.buckets[at].hash), at);
-            if from_home >= self.distance(gap, at) {
-                self.buckets.swap(gap, at);
-                gap = at;
-                moved += 1;
-            }
-            at = self.after(at);
+        if !self.chunks.has_room(size) && usize::from(self.dead) >= CHUNK / 2 {
+            moved = self.write_anew(Some(at));
         }
+        self.offsets[at] = self.chunks.take(size);
+        draft.write(self.chunks.at_mut(self.offsets[at]));
         moved
     }
 
-    /// Where probing for a hash begins. Only its last eight bits count: the leading ones are alike here.
-    fn home(&self, hash: u32) -> usize {
-        ((hash & 0xff) as usize * self.buckets.len()) >> 8
+    /// Writes all records anew if that saves a chunk.
+    fn tidy(&mut self) -> usize {
+        let dead = usize::from(self.dead);
+        let is_due = dead >= DEAD_MIN && dead >= self.chunks.end() || self.len == 0;
+        if is_due { self.write_anew(None) } else { 0 }
     }
 
-    fn after(&self, at: usize) -> usize {
-        if at + 1 == self.buckets.len() { 0 } else { at + 1 }
+    /// Writes all records without holes, but for the one at `except`. Returns how many entries moved.
+    fn write_anew(&mut self, except: Option<usize>) -> usize {
+        let mut chunks = Chunks::default();
+        let mut moved = 0;
+        for at in (0..self.len()).filter(|at| Some(*at) != except) {
+            let old = self.chunks.at(self.offsets[at]);
+            let size = Record::at(old).size();
+            let new = chunks.take(size);
+            chunks.at_mut(new)[..size].copy_from_slice(&old[..size]);
+            self.offsets[at] = new;
+            moved += 1;
+        }
+        self.chunks = chunks;
+        self.dead = 0;
+        moved
     }
 
-    fn distance(&self, from: usize, to: usize) -> usize {
-        if to >= from { to - from } else { to + self.buckets.len() - from }
+    /// Takes an entry out and leaves a hole. The last one takes its place.
+    fn forget(&mut self, at: usize) {
+        let record = self.record(at);
+        let (size, outside) = (record.size(), record.outside());
+        self.dead += size as u16;
+        if let Some(place) = outside {
+            self.take_large(place);
+        }
+        let last = self.len() - 1;
+        self.tags[at] = self.tags[last];
+        self.offsets[at] = self.offsets[last];
+        self.note_expiring(at, self.expiring & (1 << last) != 0);
+        self.note_expiring(last, false);
+        self.len -= 1;
+    }
+
+    /// Gives the entry at a place to another segment, where there must be room. It must not be used here any more.
+    fn hand_over(&mut self, at: usize, to: &mut Self) {
+        let bytes = self.chunks.at(self.offsets[at]);
+        let record = Record::at(bytes);
+        let (size, outside) = (record.size(), record.outside());
+        let place = to.len();
+        to.note_expiring(place, record.expires());
+        to.tags[place] = self.tags[at];
+        to.offsets[place] = to.chunks.take(size);
+        to.len += 1;
+        let there = to.chunks.at_mut(to.offsets[place]);
+        there[..size].copy_from_slice(&bytes[..size]);
+        if let Some(outside) = outside {
+            let large = self.take_large(outside);
+            record::set_outside(there, to.larges.get_or_insert_default().put(large));
+        }
+    }
+
+    fn take_large(&mut self, place: usize) -> Large {
+        let larges = self.larges.as_mut().expect("a record outside has its large");
+        let large = larges.take(place);
+        if larges.is_empty() {
+            self.larges = None;
+        }
+        large
+    }
+
+    fn note_expiring(&mut self, at: usize, expires: bool) {
+        self.expiring = self.expiring & !(1 << at) | u64::from(expires) << at;
     }
 }
 
-/// How many entries an array of that capacity takes: three quarters, so that probing ends.
-const fn limit(capacity: usize) -> usize {
-    capacity * 3 / 4
+/// Bytes in a cache line.
+const LINE: usize = 64;
+
+const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+
+/// The byte of a hash that is kept: the last one, for the leading ones are alike here.
+const fn tag(hash: u32) -> u8 {
+    hash as u8
 }
 
-/// The least capacity for `len` entries. Beyond the listed ones only hashes that agree in more bits than are split
-/// by get here: then it doubles.
-fn capacity_for(len: usize) -> usize {
-    CAPACITIES.into_iter().find(|capacity| limit(*capacity) >= len).unwrap_or(len * 2)
+/// The high bit of every byte that is zero, and of no other.
+const fn zero_bytes(word: u64) -> u64 {
+    const REST: u64 = !(LOW_BITS << 7);
+    !(((word & REST) + REST) | word | REST)
+}
+
+/// The bits that are set, from the lowest on.
+fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
+        word &= word - 1;
+        Some(bit)
+    })
+}
+
+/// The place of the bit that has `nth` others below it.
+pub(super) fn nth_bit(word: u64, nth: usize) -> usize {
+    bits(word).nth(nth).expect("there are more bits than that")
+}
+
+#[cfg(test)]
+impl Segment {
+    /// Recounts what is kept as a sum.
+    pub(super) fn audit(&self) {
+        let mut taken: Vec<(u16, usize)> = Vec::new();
+        for at in 0..self.len() {
+            assert_eq!(self.record(at).expires(), self.expiring & (1 << at) != 0);
+            taken.push((self.offsets[at], self.record(at).size()));
+        }
+        assert!(self.expiring.checked_shr(self.len.into()).unwrap_or(0) == 0, "no entry, no expiry");
+        taken.sort_unstable();
+        assert!(
+            taken.windows(2).all(|two| usize::from(two[0].0) + two[0].1 <= two[1].0.into()),
+            "records overlap"
+        );
+        let live: usize = taken.iter().map(|(_, size)| size).sum();
+        assert!(live + usize::from(self.dead) <= self.chunks.allocated(), "more than there is");
+        let outside = (0..self.len()).filter(|at| self.record(*at).outside().is_some()).count();
+        assert_eq!(outside > 0, self.larges.is_some());
+        if let Some(larges) = &self.larges {
+            assert_eq!(larges.recounted(), larges.allocated());
+        }
+    }
 }

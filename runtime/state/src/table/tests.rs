@@ -27,30 +27,35 @@ fn set(table: &mut Table, slot: Slot, key: &[u8], value: &[u8], expiry: Expiry) 
 
 /// Recounts everything that is kept as a sum or a hint.
 fn audit(table: &Table) {
-    let (mut len, mut expiring, mut bytes, mut hints) = (0, 0, 0, 0);
+    let (mut len, mut expiring, mut bytes, mut hints, mut segments) = (0, 0, 0, 0, 0);
     for slot in Slot::all() {
         let Some(of_slot) = &table.slots[slot.index()] else { continue };
         assert!(of_slot.len > 0, "an empty table is let go");
         let mut sums = (0, 0, 0);
+        segments += of_slot.segments();
         for index in 0..of_slot.segments() as u32 {
             let segment = of_slot.segment(index);
-            assert_eq!(segment.entries().count(), segment.len());
-            assert_eq!(segment.entries().filter(|bucket| bucket.expires()).count(), segment.expiring());
+            segment.audit();
             assert!(segment.walk_at <= segment.earliest(), "walked too late");
             assert_eq!(segment.walk_at == NEVER, segment.expiring() == 0);
             hints += usize::from(segment.walk_at != NEVER);
-            for bucket in segment.entries() {
-                assert_eq!(of_slot.index_of(bucket.hash), index, "an entry in the wrong segment");
-                assert!(segment.find(bucket.hash, bucket.body.key()).is_some(), "an entry lost");
-                sums.0 += 1;
-                sums.1 += usize::from(bucket.expires());
-                sums.2 += bucket.body.cost();
+            for at in 0..segment.len() {
+                let hash = table.hash(segment.key(at));
+                assert_eq!(of_slot.find(hash, segment.key(at)), Some((index, at)), "an entry lost");
             }
+            sums.0 += segment.len();
+            sums.1 += segment.expiring();
+            sums.2 += segment.allocated();
         }
+        sums.2 += of_slot.structure();
         assert_eq!(sums, (of_slot.len, of_slot.expiring, of_slot.bytes));
         (len, expiring, bytes) = (len + sums.0, expiring + sums.1, bytes + sums.2);
     }
-    assert_eq!((len, expiring, bytes), (table.len(), table.expiring(), table.bytes()));
+    assert_eq!((len, expiring, bytes), (table.len(), table.expiring(), table.bytes));
+    let names: BTreeSet<Name> = (0..table.roster.len()).filter_map(|index| table.roster.get(index)).collect();
+    assert_eq!(names.len(), table.roster.len(), "a name stands twice in the roster");
+    let named = names.iter().filter(|name| table.named(**name).is_some()).count();
+    assert_eq!(named, segments, "a segment is not in the roster");
     if table.buried.is_empty() {
         assert_eq!(hints, table.hints.len(), "one hint for each segment in which something expires");
     }
@@ -96,7 +101,7 @@ impl Trial {
     fn value(&mut self) -> Vec<u8> {
         let len = match self.stream.below(100) {
             0 => BLOB_MIN + self.stream.below(3) as usize - 1,
-            1..=20 => self.stream.below(300) as usize,
+            1..=20 => self.stream.below(600) as usize,
             _ => self.stream.below(24) as usize,
         };
         let mut value = vec![0; len];
@@ -120,7 +125,9 @@ impl Trial {
                 let entry = self.table.get(name.0, &name.1, now);
                 let got = entry.map(|entry| (entry.as_bytes().to_vec(), deadline(entry.expiry)));
                 assert_eq!(got, live);
-                assert!(entry.is_none_or(|entry| entry.key == name.1 && entry.used_second == second(now)));
+                assert!(entry.is_none_or(
+                    |entry| entry.key == name.1 && entry.used_second == (self.now / 1_000) as u32
+                ));
             }
             6 => {
                 let got = self.table.peek(name.0, &name.1, now).map(|entry| entry.as_bytes().to_vec());
@@ -254,21 +261,35 @@ fn no_call_moves_more_than_the_stated_number() {
 
 #[test]
 fn hashes_that_cannot_be_told_apart_still_keep_their_entries() {
-    let bucket = |number: u32| Bucket {
-        deadline: NEVER,
-        hash: 0xabcd_ef12,
-        used_second: 0,
-        body: Body::new(&number.to_le_bytes(), Value::Bytes(b"v")),
-    };
-    let mut table = table(1);
-    for number in 0..300 {
-        table.insert(slot(1), bucket(number));
+    const HASH: u32 = 0xabcd_ef12;
+    let mut table = SlotTable::new(1);
+    let mut splits = 0;
+    for number in 0..300u32 {
+        let key = number.to_le_bytes();
+        let mut index = table.open_index(HASH);
+        while table.segment(index).is_full() && table.can_split(index) {
+            table.split(HASH, |_| HASH);
+            index = table.open_index(HASH);
+            splits += 1;
+        }
+        if table.segment(index).is_full() {
+            index = table.follow(index);
+        }
+        table.change(index, |segment| segment.push(HASH, &key, (&b"v"[..]).into(), NEVER, Usage::default()));
     }
-    let of_slot = table.slots[1].as_ref().unwrap();
-    let segment = of_slot.segment(of_slot.index_of(0xabcd_ef12));
-    assert_eq!(segment.len(), 300);
-    assert!((0..300u32).all(|number| segment.find(0xabcd_ef12, &number.to_le_bytes()).is_some()));
-    audit(&table);
+    assert_eq!((table.len, splits), (300, 24));
+    let places: BTreeSet<_> = (0..300u32).filter_map(|key| table.find(HASH, &key.to_le_bytes())).collect();
+    assert_eq!(places.len(), 300);
+    let (first, at) = table.find(HASH, &7u32.to_le_bytes()).unwrap();
+    table.change(first, |segment| segment.remove(at));
+    assert_eq!(table.open_index(HASH), first, "room in the first one is used again");
+    assert_eq!(table.find(HASH + 1, &8u32.to_le_bytes()), None);
+    assert_eq!(table.bytes, recount(&table));
+}
+
+fn recount(table: &SlotTable) -> usize {
+    table.structure()
+        + (0..table.segments() as u32).map(|index| table.segment(index).allocated()).sum::<usize>()
 }
 
 #[test]
@@ -345,6 +366,8 @@ fn the_order_of_a_scan_follows_from_the_seed() {
 
 #[test]
 fn a_value_lies_by_its_length_alone() {
+    const SHORT_MAX: usize = 256 - 15 - 3;
+    assert!(record::fits(3, SHORT_MAX) && !record::fits(3, SHORT_MAX + 1));
     let mut table = table(1);
     let mut check = |len: usize, is_blob: bool| {
         let bytes = vec![b'x'; len];
@@ -356,8 +379,8 @@ fn a_value_lies_by_its_length_alone() {
         }
     };
     check(0, false);
-    check(entry::INLINE_MAX - 3, false);
-    check(entry::INLINE_MAX - 2, false);
+    check(SHORT_MAX, false);
+    check(SHORT_MAX + 1, false);
     check(BLOB_MIN - 1, false);
     check(BLOB_MIN, true);
     let blob = Blob::from(vec![1; BLOB_MIN]);
@@ -428,28 +451,44 @@ fn what_is_cleared_is_gone_at_once_and_freed_bit_by_bit() {
 }
 
 #[test]
-fn a_sample_reaches_every_entry() {
+fn bytes_are_what_is_allocated_and_nothing_when_all_is_gone() {
     let mut table = table(1);
-    let mut stream = Chance::new(1).stream("samples");
-    assert!(table.sample(&mut stream).is_none());
-    for number in 0..200u32 {
-        set(&mut table, slot(number as u16 % 2 * 9_000), &number.to_le_bytes(), b"", Expiry::Never);
-    }
-    let seen: BTreeSet<(Slot, Vec<u8>)> = (0..20_000)
-        .filter_map(|_| table.sample(&mut stream).map(|(slot, entry)| (slot, entry.key.to_vec())))
-        .collect();
-    assert_eq!(seen.len(), 200);
+    set(&mut table, slot(0), b"key", b"small", Expiry::Never);
+    let small = table.bytes();
+    let chunk_and_structure = 512 + size_of::<SlotTable>() + size_of::<Segment>() + size_of::<Name>();
+    assert_eq!(small, chunk_and_structure);
+    assert_eq!(table.slot_bytes(slot(0)), small);
+    set(&mut table, slot(0), b"key", &[0; 1000], Expiry::Never);
+    assert!((1000..1300).contains(&(table.bytes() - small)), "{}", table.bytes() - small);
+    set(&mut table, slot(0), b"key", b"small", Expiry::Never);
+    assert!(table.bytes() <= small, "a hole is not counted");
+    assert!(table.remove(slot(0), b"key", START));
+    assert_eq!((table.bytes(), table.len()), (0, 0));
 }
 
 #[test]
-fn same_work_costs_the_same_bytes_in_whatever_order() {
+fn every_removal_makes_the_bytes_fewer_at_once() {
     let mut table = table(1);
-    set(&mut table, slot(0), b"key", b"small", Expiry::Never);
-    assert_eq!(table.bytes(), ENTRY_OVERHEAD);
-    set(&mut table, slot(0), b"key", &[0; 100], Expiry::Never);
-    let large = table.bytes();
-    assert!((ENTRY_OVERHEAD + 103..ENTRY_OVERHEAD + 150).contains(&large));
-    assert_eq!(table.slot_bytes(slot(0)), large);
-    set(&mut table, slot(0), b"key", b"small", Expiry::Never);
-    assert_eq!(table.bytes(), ENTRY_OVERHEAD);
+    for number in 0..5_000u32 {
+        set(&mut table, slot(number as u16 % 9), &number.to_le_bytes(), &[1; 60], Expiry::Never);
+    }
+    for number in (0..5_000u32).step_by(3) {
+        let before = table.bytes();
+        assert!(table.remove(slot(number as u16 % 9), &number.to_le_bytes(), START));
+        assert!(before - table.bytes() >= 64, "or eviction would not know when to stop");
+    }
+    audit(&table);
+}
+
+#[test]
+fn warming_changes_nothing() {
+    let mut table = table(1);
+    let keys: Vec<[u8; 4]> = (0..100u32).map(u32::to_le_bytes).collect();
+    keys[..60].iter().for_each(|key| {
+        set(&mut table, slot(5), key, &[2; 300], Expiry::At(at(START.millis() + 1)));
+    });
+    let before = format!("{table:?}");
+    table.warm(keys.iter().map(|key| (slot(5), &key[..])));
+    table.warm(keys[90..].iter().map(|key| (slot(6), &key[..])));
+    assert_eq!(format!("{table:?}"), before);
 }

@@ -4,10 +4,11 @@
 //! scan miss or repeat it.
 
 use super::Table;
-use super::entry::{Bucket, Entry, NEVER};
+use super::entry::Entry;
 use super::hints::Name;
+use super::record::NEVER;
 use crate::slot::Slot;
-use machine::{Stream, WallTime};
+use machine::WallTime;
 
 /// What [`Table::expire_some`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +34,9 @@ impl Table {
             if seen > 0 && seen >= budget {
                 return Expired { removed, more: true };
             }
-            let (walked, buckets) = self.walk_expired(name, now);
-            seen += walked.max(1);
-            removed += buckets.len();
-            buckets.iter().for_each(|bucket| gone(name.slot, bucket.body.key()));
+            let before = self.len;
+            seen += self.walk_expired(name, now, |key| gone(name.slot, key)).max(1);
+            removed += before - self.len;
         }
         Expired { removed, more: false }
     }
@@ -55,12 +55,17 @@ impl Table {
     /// a restart, begin again.
     pub fn scan(&self, slot: Slot, cursor: u64, now: WallTime, mut visit: impl FnMut(Entry<'_>)) -> u64 {
         let (Some(table), Ok(from)) = (&self.slots[slot.index()], u32::try_from(cursor)) else { return 0 };
-        let segment = table.segment(table.index_of(from));
-        segment
-            .entries()
-            .filter(|bucket| bucket.hash >= from && !bucket.is_expired(now))
-            .for_each(|bucket| visit(bucket.entry()));
-        match table.last_alike(from) {
+        let (first, last) = table.alike(from);
+        let mut index = Some(table.index_of(from));
+        while let Some(segment) = index.map(|index| table.segment(index)) {
+            (0..segment.len())
+                .filter(|at| !segment.record(*at).is_expired(now))
+                // A cursor within a segment is from when there were more of them. Rare, so the hash is not kept.
+                .filter(|at| from == first || self.hash(segment.key(*at)) >= from)
+                .for_each(|at| visit(segment.entry(at, self.track, now)));
+            index = segment.next.map(core::num::NonZeroU32::get);
+        }
+        match last {
             u32::MAX => 0,
             last => u64::from(last) + 1,
         }
@@ -70,21 +75,6 @@ impl Table {
     #[must_use]
     pub fn occupied_from(&self, from: Slot) -> Option<Slot> {
         Slot::all().skip(from.index()).find(|slot| self.slots[slot.index()].is_some())
-    }
-
-    /// An entry by chance, expired ones included; none of an empty table. First a slot, then a segment, then an
-    /// entry are drawn, so entries of little-used slots are likelier. O([`Slot::COUNT`]) in a nearly empty table.
-    pub fn sample(&self, chance: &mut Stream) -> Option<(Slot, Entry<'_>)> {
-        let start = Slot::new(chance.below(Slot::COUNT as u64) as u16)?;
-        let slot = self.occupied_from(start).or_else(|| self.occupied_from(Slot::default()))?;
-        let table = self.slots[slot.index()].as_ref()?;
-        let first = chance.below(table.segments() as u64) as usize;
-        let segment = (first..table.segments())
-            .chain(0..first)
-            .map(|index| table.segment(index as u32))
-            .find(|segment| segment.len() > 0)?;
-        let bucket = segment.entries().nth(chance.below(segment.len() as u64) as usize)?;
-        Some((slot, bucket.entry()))
     }
 
     /// Empties a slot at once. The memory is given back by [`Table::free_some`]. Returns how many entries it had.
@@ -103,6 +93,7 @@ impl Table {
         for slot in Slot::all() {
             self.clear_slot(slot);
         }
+        self.roster.clear();
     }
 
     /// Frees up to `budget` segments, of at most 64 entries each, of what was cleared or has run
@@ -123,22 +114,27 @@ impl Table {
         !self.buried.is_empty()
     }
 
-    /// Takes what is expired out of one segment. Returns how many entries were looked at, and those taken.
-    fn walk_expired(&mut self, name: Name, now: WallTime) -> (usize, Vec<Bucket>) {
-        let Some(table) = self.slots[name.slot.index()].as_mut().filter(|table| table.id == name.table)
-        else {
+    /// Takes what is expired out of one segment, telling the keys. Returns how many entries were looked at.
+    fn walk_expired(&mut self, name: Name, now: WallTime, gone: impl FnMut(&[u8])) -> usize {
+        let Some(segment) = self.named(name) else {
             // Of a table that was cleared and is not freed yet.
             self.hints.forget_first();
-            return (1, Vec::new());
+            return 1;
         };
-        let segment = table.segment_mut(name.segment);
         let walked = segment.len();
-        let (gone, moved) = segment.take_expired(now);
-        let earliest = segment.earliest();
-        self.hints.set(name, segment, earliest);
-        self.moved += moved as u64;
-        self.expired += gone.len() as u64;
-        self.count_out(name.slot, &gone);
-        (walked, gone)
+        let mut removed = 0;
+        self.change(name.slot, name.segment, NEVER, |segment| {
+            let (count, moved) = segment.take_expired(now, gone);
+            removed = count;
+            moved
+        });
+        self.expired += removed as u64;
+        if let Some(table) = &mut self.slots[name.slot.index()] {
+            let segment = table.segment_mut(name.segment);
+            let earliest = segment.earliest();
+            self.hints.set(name, segment, earliest);
+        }
+        self.let_go_if_empty(name.slot);
+        walked
     }
 }
