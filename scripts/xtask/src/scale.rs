@@ -16,9 +16,7 @@ use std::process::Command;
 use experiment::Round;
 use nodes::Nodes;
 
-/// Each client has the keys of one leading digit.
-const CLIENTS_MAX: usize = 9;
-/// And so many of them.
+/// Each client has the keys of one leading digit: so many.
 const COUNT_MAX: u32 = 100_000;
 
 /// Which system.
@@ -58,9 +56,9 @@ pub(crate) struct Options {
     /// On how many cores each node runs; cores are given in turn, and shared when there are fewer
     #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     cores_each: u16,
-    /// How many clients at once, one round after another
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8])]
-    clients: Vec<usize>,
+    /// How many clients at once, one round after another; at most 9, as each has the keys of one leading digit
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8], value_parser = clap::value_parser!(u16).range(1..=9))]
+    clients: Vec<u16>,
     /// Operations of each kind a client does
     #[arg(long, default_value_t = COUNT_MAX, value_parser = clap::value_parser!(u32).range(1..=i64::from(COUNT_MAX)))]
     count: u32,
@@ -86,11 +84,6 @@ pub(crate) struct Options {
 /// # Errors
 /// A sentence when the options cannot be meant, or a node or a client failed.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
-    if options.clients.iter().any(|clients| !(1..=CLIENTS_MAX).contains(clients)) {
-        return Err(format!(
-            "--clients must be numbers from 1 to {CLIENTS_MAX}: each has the keys of one leading digit"
-        ));
-    }
     let System::Dht = options.system;
     let report = root.join("report/scale");
     std::fs::create_dir_all(&report).map_err(|error| format!("{}: {error}", report.display()))?;
@@ -99,7 +92,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
     let nodes = Nodes::start(&program, &report, options)?;
     let mut rounds = Vec::new();
     for clients in &options.clients {
-        let round = Round::run(&program, nodes.file(), *clients, options)?;
+        let round = Round::run(&program, nodes.file(), usize::from(*clients), options)?;
         println!("{}", round.line());
         rounds.push(round);
     }
