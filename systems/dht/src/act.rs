@@ -6,6 +6,8 @@
 
 #![allow(missing_docs, reason = "the derive writes types beside ours, without docs for their fields")]
 
+use crate::extended::Extended;
+use crate::refusal::Fault;
 use machine::Blob;
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -18,12 +20,25 @@ pub enum Act {
     Set(Set),
     /// The value, and remove the key.
     GetDel,
+    /// The value, and another life for the key.
+    GetEx(Lease),
+    /// The part of the value from one byte to another, both included; negative ones count from its end.
+    GetRange {
+        /// The first.
+        start: i64,
+        /// The last.
+        end: i64,
+    },
+    /// Write the payload over the value from this byte on, with zeros between if there is a gap; its new length.
+    SetRange(u64),
     /// Add the payload to the value's end; its new length.
     Append,
     /// The value's length in bytes.
     StrLen,
     /// Add to the value, which is a decimal integer; the sum.
     Add(i64),
+    /// Add to the value, which is a number; the sum.
+    AddFloat(Extended),
     /// Remove the key; 1 when there was one.
     Del,
     /// 1 when the key is there.
@@ -39,8 +54,68 @@ pub enum Act {
     },
     /// The time left, or -1 (never expires), -2 (no such key).
     Ttl(Unit),
+    /// The wall time of its end, or -1 (never expires), -2 (no such key).
+    ExpireTime(Unit),
+    /// What is known of the key beside its value; nil when there is none.
+    Object(Aspect),
+    /// Count the key as used; 1 when it is there.
+    Touch,
     /// Let the key live for ever; 1 when it would not have.
     Persist,
+}
+
+impl Act {
+    /// Whether it may change what others see. What only reads may share a key with other readers.
+    #[must_use]
+    pub const fn writes(&self) -> bool {
+        match self {
+            Self::Get
+            | Self::GetRange { .. }
+            | Self::StrLen
+            | Self::Exists
+            | Self::Type
+            | Self::Ttl(_)
+            | Self::ExpireTime(_)
+            | Self::Object(_)
+            | Self::Touch => false,
+            Self::Set(_)
+            | Self::GetDel
+            | Self::GetEx(_)
+            | Self::SetRange(_)
+            | Self::Append
+            | Self::Add(_)
+            | Self::AddFloat(_)
+            | Self::Del
+            | Self::Expire { .. }
+            | Self::Persist => true,
+        }
+    }
+}
+
+/// What GETEX makes of a key's life.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lease {
+    /// What it was.
+    Same,
+    /// It lives for ever.
+    Ever,
+    /// Until this many milliseconds after 1970; the value is told even if that is past.
+    Until(i64),
+    /// The time that was asked for is none: that is told only where there is such a key.
+    Refused(Fault),
+}
+
+/// What OBJECT tells of a key.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aspect {
+    /// How Redis would keep the value.
+    Encoding,
+    /// How often it is used, of which nobody keeps count.
+    Frequency,
+    /// Seconds since it was last used.
+    IdleTime,
+    /// How many hold the value.
+    References,
 }
 
 /// How SET and its like store.

@@ -98,6 +98,8 @@ pub enum Here<'r> {
     Parameters(Words<'r>),
     /// TIME.
     Time,
+    /// HELP of a container command, a line each.
+    Lines(&'static [&'static str]),
 }
 
 /// The words of one request, with what reading them needs to know.

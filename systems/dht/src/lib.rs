@@ -24,6 +24,7 @@ mod answer;
 pub mod command;
 pub mod config;
 mod dispatch;
+pub mod extended;
 mod forward;
 pub mod frames;
 pub mod gather;

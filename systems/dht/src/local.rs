@@ -40,6 +40,13 @@ impl Dht {
             Here::Client(word) => self.client(now, session, word, out),
             Here::Describe(words) => self.say(session, |writer| describe(words, writer), out),
             Here::Parameters(words) => self.parameters(session, words, out),
+            Here::Lines(lines) => {
+                let write = |writer: &mut Writer<'_>| {
+                    writer.array(lines.len());
+                    lines.iter().for_each(|line| writer.simple(line));
+                };
+                self.say(session, write, out);
+            }
             Here::Time => self.say(session, |writer| time(now, writer), out),
         }
     }

@@ -13,6 +13,18 @@ pub enum Fault {
     NotAnInteger,
     /// The sum does not fit 64 bits.
     Overflow,
+    /// The value or the increment is not a decimal number.
+    NotAFloat,
+    /// The sum is no finite number.
+    NotFinite,
+    /// The time that GETEX asks for is past its range.
+    ExpireTime,
+    /// There is no such key.
+    NoSuchKey,
+    /// How often keys are used is not counted.
+    NoFrequency,
+    /// So much waits on this core for keys that several cores change together that nothing more may.
+    Crowded,
     /// The value would be over `value_max`.
     ValueTooLong,
     /// The values of one answer together would be over `answer_max`.
@@ -26,6 +38,15 @@ impl Fault {
         match self {
             Self::NotAnInteger => "ERR value is not an integer or out of range",
             Self::Overflow => "ERR increment or decrement would overflow",
+            Self::NotAFloat => "ERR value is not a valid float",
+            Self::NotFinite => "ERR increment would produce NaN or Infinity",
+            Self::ExpireTime => "ERR invalid expire time in 'getex' command",
+            Self::NoSuchKey => "ERR no such key",
+            Self::NoFrequency => {
+                "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+                 switching between policies at runtime LRU and LFU data will take some time to adjust."
+            }
+            Self::Crowded => "ERR too many requests wait for keys that are being changed together; try again",
             Self::ValueTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
             Self::AnswerTooLong => {
                 "ERR the values of this answer are too long together; ask for fewer keys at once"

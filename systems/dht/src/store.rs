@@ -4,13 +4,15 @@
 //! a command means is said once. The one hard thing is to answer without copying: a reply borrows from the table,
 //! or from `taken` where the value has left it.
 
-use crate::act::{Act, ExpireWhen, Kind, Life, Op, Payload, Set, SetAnswer, SetWhen, Unit};
+mod change;
+mod life;
+
+use crate::act::{Act, Aspect, Kind, Life, Op, Payload, Set, SetAnswer, SetWhen};
 use crate::refusal::Fault;
 use crate::reply::Reply;
 use core::time::Duration;
-use machine::blob::BLOB_MIN;
 use machine::{Blob, Stream, WallTime};
-use state::{Expiry, Slot, Table, Value, View};
+use state::{Expiry, Slot, Table, View};
 use wire::resp::integer;
 
 /// Entries looked at in one sweep for expired ones: some tens of microseconds.
@@ -18,6 +20,12 @@ const SWEEP_ENTRIES: usize = 1024;
 
 /// Segments of at most 64 entries freed in one sweep after a flush.
 const SWEEP_SEGMENTS: usize = 64;
+
+/// Bytes of the longest string that Redis keeps beside its header.
+const EMBEDDED_MAX: usize = 44;
+
+/// Integers from 0 on that Redis keeps once for all.
+const SHARED_INTEGERS: i64 = 10_000;
 
 /// The table of a core, with what is counted there.
 #[derive(Debug)]
@@ -58,19 +66,30 @@ impl Store {
             Act::Get => self.get(slot, op.key, now),
             Act::Set(set) => self.set(slot, op.key, op.payload, set, now),
             Act::GetDel => self.get_del(slot, op.key, now),
-            Act::Append => self.append(slot, op.key, op.payload.bytes(), now),
+            Act::GetEx(lease) => self.get_ex(slot, op.key, lease, now),
+            Act::GetRange { start, end } => self.get_range(slot, op.key, start, end, now),
+            Act::SetRange(offset) => self.set_range(slot, op.key, offset, op.payload.bytes(), now),
+            Act::Append => self.append(slot, op.key, op.payload, now),
             Act::StrLen => {
                 Reply::Integer(self.read(slot, op.key, now).map_or(0, |view| view.as_bytes().len() as i64))
             }
             Act::Add(number) => self.add(slot, op.key, number, now),
+            Act::AddFloat(number) => self.add_float(slot, op.key, number, now),
             Act::Del => Reply::Integer(i64::from(self.table.remove(slot, op.key, now))),
-            Act::Exists => Reply::Integer(i64::from(self.read(slot, op.key, now).is_some())),
-            Act::Type => Reply::Kind(match self.read(slot, op.key, now) {
+            Act::Exists => {
+                let is_there = self.table.peek(slot, op.key, now).is_some();
+                self.count(is_there);
+                Reply::Integer(i64::from(is_there))
+            }
+            Act::Touch => Reply::Integer(i64::from(self.read(slot, op.key, now).is_some())),
+            Act::Type => Reply::Kind(match self.table.peek(slot, op.key, now).map(|entry| entry.value) {
                 Some(View::Bytes(_) | View::Blob(_)) => Kind::String,
                 None => Kind::None,
             }),
+            Act::Object(aspect) => self.object(slot, op.key, aspect, now),
             Act::Expire { at_ms, when } => self.expire(slot, op.key, at_ms, when, now),
             Act::Ttl(unit) => self.ttl(slot, op.key, unit, now),
+            Act::ExpireTime(unit) => self.expire_time(slot, op.key, unit, now),
             Act::Persist => self.persist(slot, op.key, now),
         }
     }
@@ -164,6 +183,32 @@ impl Store {
         }
     }
 
+    fn count(&mut self, is_there: bool) {
+        self.hits += u64::from(is_there);
+        self.misses += u64::from(!is_there);
+    }
+
+    /// What is known of a key, which is not thereby used.
+    fn object(&self, slot: Slot, key: &[u8], aspect: Aspect, now: WallTime) -> Reply<'_> {
+        let Some(entry) = self.table.peek(slot, key, now) else { return Reply::Nil };
+        let number = integer(entry.as_bytes());
+        match aspect {
+            Aspect::Encoding if number.is_some() => Reply::Bulk(b"int"),
+            Aspect::Encoding if entry.as_bytes().len() <= EMBEDDED_MAX => Reply::Bulk(b"embstr"),
+            Aspect::Encoding => Reply::Bulk(b"raw"),
+            Aspect::Frequency => Reply::Refused(Fault::NoFrequency),
+            Aspect::IdleTime => {
+                let second = (now.micros() / 1_000_000) as u32;
+                Reply::Integer(i64::from(second.wrapping_sub(entry.used_second)))
+            }
+            // Redis keeps the small integers once for all.
+            Aspect::References => {
+                let is_shared = number.is_some_and(|number| (0..SHARED_INTEGERS).contains(&number));
+                Reply::Integer(if is_shared { i64::from(i32::MAX) } else { 1 })
+            }
+        }
+    }
+
     /// What GET gives, in a form that outlives the entry: bytes are put aside in `taken`.
     fn take_aside(&mut self, slot: Slot, key: &[u8], now: WallTime) -> Aside {
         let mut taken = core::mem::take(&mut self.taken);
@@ -234,76 +279,6 @@ impl Store {
             SetAnswer::Done if stores => Reply::Ok,
             SetAnswer::Done => Reply::Nil,
         }
-    }
-
-    fn append(&mut self, slot: Slot, key: &[u8], more: &[u8], now: WallTime) -> Reply<'_> {
-        let before = self.table.get(slot, key, now).map_or(&b""[..], |entry| entry.as_bytes());
-        let length = before.len() + more.len();
-        if length > self.value_max {
-            return Reply::Refused(Fault::ValueTooLong);
-        }
-        let mut whole = Vec::with_capacity(length);
-        whole.extend_from_slice(before);
-        whole.extend_from_slice(more);
-        let whole = if length < BLOB_MIN { Value::Bytes(&whole) } else { Value::Blob(Blob::from(whole)) };
-        self.table.set(slot, key, whole, Expiry::Keep, now);
-        Reply::Integer(length as i64)
-    }
-
-    fn add(&mut self, slot: Slot, key: &[u8], number: i64, now: WallTime) -> Reply<'_> {
-        let before = match self.table.get(slot, key, now) {
-            Some(entry) => match integer(entry.as_bytes()) {
-                Some(before) => before,
-                None => return Reply::Refused(Fault::NotAnInteger),
-            },
-            None => 0,
-        };
-        let Some(sum) = before.checked_add(number) else { return Reply::Refused(Fault::Overflow) };
-        let mut digits = itoa::Buffer::new();
-        self.table.set(slot, key, digits.format(sum).as_bytes().into(), Expiry::Keep, now);
-        Reply::Integer(sum)
-    }
-
-    fn expire(&mut self, slot: Slot, key: &[u8], at_ms: i64, when: ExpireWhen, now: WallTime) -> Reply<'_> {
-        let Some(entry) = self.table.peek(slot, key, now) else { return Reply::Integer(0) };
-        let before = entry.expiry;
-        let at = wall(at_ms);
-        let refused = (when.absent && before.is_some())
-            || (when.present && before.is_none())
-            || (when.longer && before.is_none_or(|before| at <= before))
-            || (when.shorter && before.is_some_and(|before| at >= before));
-        if refused {
-            return Reply::Integer(0);
-        }
-        if at <= now {
-            self.table.remove(slot, key, now);
-        } else {
-            self.table.expire_at(slot, key, Some(at), now);
-        }
-        Reply::Integer(1)
-    }
-
-    fn ttl(&mut self, slot: Slot, key: &[u8], unit: Unit, now: WallTime) -> Reply<'_> {
-        let left = match self.table.peek(slot, key, now).map(|entry| entry.expiry) {
-            None => -2,
-            Some(None) => -1,
-            Some(Some(at)) => {
-                let left_ms = at.millis().saturating_sub(now.millis()) as i64;
-                match unit {
-                    Unit::Seconds => left_ms.saturating_add(500) / 1000,
-                    Unit::Millis => left_ms,
-                }
-            }
-        };
-        Reply::Integer(left)
-    }
-
-    fn persist(&mut self, slot: Slot, key: &[u8], now: WallTime) -> Reply<'_> {
-        let expires = self.table.peek(slot, key, now).is_some_and(|entry| entry.expiry.is_some());
-        if expires {
-            self.table.expire_at(slot, key, None, now);
-        }
-        Reply::Integer(i64::from(expires))
     }
 }
 

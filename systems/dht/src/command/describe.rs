@@ -80,7 +80,8 @@ fn get_keys(words: Words<'_>, into: &mut Writer<'_>) {
     let Some(entry) = table::find(words.at(1)).map(|index| &COMMANDS[index]) else {
         return into.error("ERR Invalid command specified");
     };
-    let (first, last, step) = entry.keys;
+    // A subcommand's key is not its container's.
+    let (first, last, step) = if entry.name == "object" { (2, 2, 1) } else { entry.keys };
     if first == 0 {
         return into.error("ERR The command has no key arguments");
     }

@@ -1,7 +1,7 @@
 //! The commands on keys, whatever is stored there.
 
-use super::{Command, Words};
-use crate::act::{Act, ExpireWhen, Unit};
+use super::{Command, Here, Sub, Words, subcommand};
+use crate::act::{Act, Aspect, ExpireWhen, Unit};
 use crate::gather::Fold;
 use crate::refusal::Refusal;
 
@@ -36,21 +36,68 @@ pub(super) fn pttl(words: Words<'_>) -> Parsed<'_> {
     words.one(Act::Ttl(Unit::Millis))
 }
 
+pub(super) fn expiretime(words: Words<'_>) -> Parsed<'_> {
+    words.one(Act::ExpireTime(Unit::Seconds))
+}
+
+pub(super) fn pexpiretime(words: Words<'_>) -> Parsed<'_> {
+    words.one(Act::ExpireTime(Unit::Millis))
+}
+
+pub(super) fn touch(words: Words<'_>) -> Parsed<'_> {
+    several(words, Act::Touch)
+}
+
+pub(super) fn object(words: Words<'_>) -> Parsed<'_> {
+    const SUBS: &[Sub] = &[
+        Sub { name: "encoding", arity: 2, parse: |words| words.one(Act::Object(Aspect::Encoding)) },
+        Sub { name: "freq", arity: 2, parse: |words| words.one(Act::Object(Aspect::Frequency)) },
+        Sub { name: "idletime", arity: 2, parse: |words| words.one(Act::Object(Aspect::IdleTime)) },
+        Sub { name: "refcount", arity: 2, parse: |words| words.one(Act::Object(Aspect::References)) },
+        Sub { name: "help", arity: 1, parse: |_| Ok(Command::Here(Here::Lines(OBJECT_HELP))) },
+    ];
+    subcommand(words, "OBJECT", SUBS)
+}
+
+const OBJECT_HELP: &[&str] = &[
+    "OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "ENCODING <key>",
+    "    How the value would be kept by Redis: int, embstr or raw.",
+    "FREQ <key>",
+    "    An error: how often keys are used is not counted.",
+    "IDLETIME <key>",
+    "    Seconds since the key was last used.",
+    "REFCOUNT <key>",
+    "    How many hold the value.",
+    "HELP",
+    "    Prints this help.",
+];
+
 pub(super) fn expire(words: Words<'_>) -> Parsed<'_> {
-    expire_in(words, 1000, "expire")
+    let now_ms = words.wall.millis() as i64;
+    expire_after(words, now_ms, 1000, "expire")
 }
 
 pub(super) fn pexpire(words: Words<'_>) -> Parsed<'_> {
-    expire_in(words, 1, "pexpire")
+    let now_ms = words.wall.millis() as i64;
+    expire_after(words, now_ms, 1, "pexpire")
 }
 
-/// A lifetime of `unit_ms` milliseconds each from now on. One that is past is in range: it removes the key.
-fn expire_in<'r>(words: Words<'r>, unit_ms: i64, name: &'static str) -> Parsed<'r> {
+pub(super) fn expireat(words: Words<'_>) -> Parsed<'_> {
+    expire_after(words, 0, 1000, "expireat")
+}
+
+pub(super) fn pexpireat(words: Words<'_>) -> Parsed<'_> {
+    expire_after(words, 0, 1, "pexpireat")
+}
+
+/// An end so many units of `unit_ms` milliseconds after `since_ms`. One that is past is in range: it removes the key.
+fn expire_after<'r>(words: Words<'r>, since_ms: i64, unit_ms: i64, name: &'static str) -> Parsed<'r> {
     let when = expire_when(&words)?;
     let at_ms = words
         .integer(2)?
         .checked_mul(unit_ms)
-        .and_then(|millis| millis.checked_add(words.wall.millis() as i64))
+        .and_then(|millis| millis.checked_add(since_ms))
         .ok_or(Refusal::ExpireTime(name))?;
     words.one(Act::Expire { at_ms, when })
 }

@@ -1,9 +1,10 @@
 //! The commands on strings of bytes.
 
 use super::{Command, Words};
-use crate::act::{Act, Life, Set, SetAnswer, SetWhen};
+use crate::act::{Act, Lease, Life, Op, Payload, Set, SetAnswer, SetWhen};
+use crate::extended::Extended;
 use crate::gather::Fold;
-use crate::refusal::Refusal;
+use crate::refusal::{Fault, Refusal};
 
 type Parsed<'r> = Result<Command<'r>, Refusal>;
 
@@ -40,6 +41,81 @@ pub(super) fn decrby(words: Words<'_>) -> Parsed<'_> {
         Some(number) => words.one(Act::Add(number)),
         None => Err(Refusal::Says("ERR decrement would overflow".into())),
     }
+}
+
+pub(super) fn incrbyfloat(words: Words<'_>) -> Parsed<'_> {
+    let Some(number) = Extended::parse(words.at(2)) else {
+        return Err(Refusal::Says(Fault::NotAFloat.words().into()));
+    };
+    words.one(Act::AddFloat(number))
+}
+
+pub(super) fn getrange(words: Words<'_>) -> Parsed<'_> {
+    words.one(Act::GetRange { start: words.integer(2)?, end: words.integer(3)? })
+}
+
+pub(super) fn setrange(words: Words<'_>) -> Parsed<'_> {
+    let Ok(offset) = u64::try_from(words.integer(2)?) else {
+        return Err(Refusal::Says("ERR offset is out of range".into()));
+    };
+    Ok(Command::One(Op {
+        key: words.key(1)?,
+        payload: Payload::Bytes(words.at(3)),
+        act: Act::SetRange(offset),
+    }))
+}
+
+pub(super) fn getset(words: Words<'_>) -> Parsed<'_> {
+    words.one_with(Act::Set(Set { answer: SetAnswer::Before, ..Set::default() }))
+}
+
+pub(super) fn setex(words: Words<'_>) -> Parsed<'_> {
+    set_for(words, LifeForm::Seconds, "setex")
+}
+
+pub(super) fn psetex(words: Words<'_>) -> Parsed<'_> {
+    set_for(words, LifeForm::Millis, "psetex")
+}
+
+/// SETEX and PSETEX key time value.
+fn set_for<'r>(words: Words<'r>, form: LifeForm, name: &'static str) -> Parsed<'r> {
+    let life = Life::Until(form.until(&words, 2, name)?);
+    Ok(Command::One(Op {
+        key: words.key(1)?,
+        payload: Payload::Bytes(words.at(3)),
+        act: Act::Set(Set { life, ..Set::default() }),
+    }))
+}
+
+/// GETEX key [PERSIST | EX s | PX ms | EXAT s | PXAT ms]. A number that is none is told by the owner, for Redis
+/// looks for the key first.
+pub(super) fn getex(words: Words<'_>) -> Parsed<'_> {
+    let mut lease = Lease::Same;
+    let mut until = None;
+    let mut index = 2;
+    while index < words.len() {
+        if words.is(index, "PERSIST") && until.is_none() {
+            lease = Lease::Ever;
+        } else if let Some(form) = LifeForm::of(&words, index)
+            && lease == Lease::Same
+            && until.is_none_or(|(before, _)| before == form)
+            && index + 1 < words.len()
+        {
+            index += 1;
+            until = Some((form, index));
+        } else {
+            return Err(Refusal::Syntax);
+        }
+        index += 1;
+    }
+    if let Some((form, index)) = until {
+        lease = match form.until(&words, index, "getex") {
+            Ok(at_ms) => Lease::Until(at_ms),
+            Err(Refusal::NotAnInteger) => Lease::Refused(Fault::NotAnInteger),
+            Err(_) => Lease::Refused(Fault::ExpireTime),
+        };
+    }
+    words.one(Act::GetEx(lease))
 }
 
 pub(super) fn setnx(words: Words<'_>) -> Parsed<'_> {

@@ -1,5 +1,7 @@
 use super::*;
+use crate::act::Unit;
 use machine::Chance;
+use machine::blob::BLOB_MIN;
 
 /// A store of one core, with a clock that stands until it is moved.
 struct Shop {
