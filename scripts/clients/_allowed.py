@@ -30,7 +30,9 @@ def same_members(theirs, ours, _):
 
 def near(most):
     def judge(theirs, ours, _):
-        return type(theirs) is int and type(ours) is int and min(theirs, ours) > 0 and abs(theirs - ours) <= most
+        return (
+            type(theirs) is int and type(ours) is int and min(theirs, ours) > 0 and abs(theirs - ours) <= most
+        )
 
     return judge
 
@@ -43,26 +45,42 @@ def near_if_relative(most):
 
 
 def a_key_that_is_there(theirs, ours, asked):
-    return isinstance(theirs, bytes) and isinstance(ours, bytes) and asked.redis.ask("EXISTS", ours) == b":1\r\n"
+    return (
+        isinstance(theirs, bytes) and isinstance(ours, bytes) and asked.redis.ask("EXISTS", ours) == b":1\r\n"
+    )
 
 
 def near_in_time(theirs, ours, _):
     if not isinstance(theirs, list) or not isinstance(ours, list) or len(ours) != 2:
         return False
-    return ours[1].isdigit() and int(ours[1]) < 1_000_000 and abs(int(theirs[0]) - int(ours[0])) <= SECONDS_APART_MAX
+    return (
+        ours[1].isdigit()
+        and int(ours[1]) < 1_000_000
+        and abs(int(theirs[0]) - int(ours[0])) <= SECONDS_APART_MAX
+    )
 
 
 def same_hello(theirs, ours, _):
     """The same fields in the same order; all values but those of one's own equal."""
     if not isinstance(theirs, list) or not isinstance(ours, list):
         return False
-    theirs, ours = (value if value and isinstance(value[0], tuple) else list(zip(value[::2], value[1::2])) for value in (theirs, ours))
+    theirs, ours = (
+        value if value and isinstance(value[0], tuple) else list(zip(value[::2], value[1::2]))
+        for value in (theirs, ours)
+    )
     own = (b"version", b"id")
-    return [pair if pair[0] not in own else pair[0] for pair in theirs] == [pair if pair[0] not in own else pair[0] for pair in ours]
+    return [pair if pair[0] not in own else pair[0] for pair in theirs] == [
+        pair if pair[0] not in own else pair[0] for pair in ours
+    ]
 
 
 def client_lines(theirs, ours, _):
-    if not isinstance(theirs, bytes) or not isinstance(ours, bytes) or isinstance(theirs, Error) or isinstance(ours, Error):
+    if (
+        not isinstance(theirs, bytes)
+        or not isinstance(ours, bytes)
+        or isinstance(theirs, Error)
+        or isinstance(ours, Error)
+    ):
         return False
     lines = [{word.partition("=")[0] for word in line.split(" ")} for line in ours.decode().splitlines()]
     return bool(lines) and all(CLIENT_FIELDS_LEAST <= names for names in lines)
@@ -70,13 +88,25 @@ def client_lines(theirs, ours, _):
 
 def an_unknown_then_ok(theirs, ours, _):
     known = Error(b"ERR unknown subcommand 'SETINFO'. Try CLIENT HELP.")
-    return isinstance(theirs, Error) and theirs.lower() == known.lower() and (ours == b"OK" or isinstance(ours, Error))
+    return (
+        isinstance(theirs, Error)
+        and theirs.lower() == known.lower()
+        and (ours == b"OK" or isinstance(ours, Error))
+    )
 
 
 def info_sections(theirs, ours, asked):
-    if not isinstance(theirs, bytes) or not isinstance(ours, bytes) or isinstance(theirs, Error) or isinstance(ours, Error):
+    if (
+        not isinstance(theirs, bytes)
+        or not isinstance(ours, bytes)
+        or isinstance(theirs, Error)
+        or isinstance(ours, Error)
+    ):
         return False
-    heads = [{line[2:].lower() for line in text.decode().splitlines() if line.startswith("# ")} for text in (theirs, ours)]
+    heads = [
+        {line[2:].lower() for line in text.decode().splitlines() if line.startswith("# ")}
+        for text in (theirs, ours)
+    ]
     return heads[0] & INFO_SECTIONS <= heads[1]
 
 
@@ -89,27 +119,43 @@ def command_entries(theirs, ours, _):
     if len(theirs) < 10 and [bool(entry) for entry in theirs] != [bool(entry) for entry in ours]:
         return False
     at = (1, 3, 4, 5)
-    return all([known[name][index] for index in at] == [entry[index] for index in at] for name, entry in mine.items() if name in known)
+    return all(
+        [known[name][index] for index in at] == [entry[index] for index in at]
+        for name, entry in mine.items()
+        if name in known
+    )
 
 
 def command_names(theirs, ours, _):
-    return isinstance(theirs, list) and isinstance(ours, list) and {name.encode() for name in NAMES} & set(theirs) <= set(ours)
+    return (
+        isinstance(theirs, list)
+        and isinstance(ours, list)
+        and {name.encode() for name in NAMES} & set(theirs) <= set(ours)
+    )
 
 
 def command_documents(theirs, ours, _):
     if not isinstance(theirs, list) or not isinstance(ours, list):
         return False
-    theirs, ours = (value if not value or isinstance(value[0], tuple) else list(zip(value[::2], value[1::2])) for value in (theirs, ours))
+    theirs, ours = (
+        value if not value or isinstance(value[0], tuple) else list(zip(value[::2], value[1::2]))
+        for value in (theirs, ours)
+    )
     return len(theirs) > 10 or sorted(name for name, _ in theirs) == sorted(name for name, _ in ours)
 
 
 def parameters(theirs, ours, _):
     if not isinstance(theirs, list) or not isinstance(ours, list):
         return False
-    theirs, ours = (dict(value if not value or isinstance(value[0], tuple) else zip(value[::2], value[1::2])) for value in (theirs, ours))
+    theirs, ours = (
+        dict(value if not value or isinstance(value[0], tuple) else zip(value[::2], value[1::2]))
+        for value in (theirs, ours)
+    )
     few = len(theirs) < 5
     missing = few and set(theirs) - set(ours) or set(ours) - set(theirs)
-    return not missing and all(theirs[name] == value for name, value in ours.items() if name not in OWN_PARAMETERS)
+    return not missing and all(
+        theirs[name] == value for name, value in ours.items() if name not in OWN_PARAMETERS
+    )
 
 
 def saving(theirs, ours, _):
@@ -119,7 +165,11 @@ def saving(theirs, ours, _):
 
 
 def slow_entries(theirs, ours, _):
-    return isinstance(theirs, list) and isinstance(ours, list) and all(isinstance(entry, list) and len(entry) == 6 for entry in ours)
+    return (
+        isinstance(theirs, list)
+        and isinstance(ours, list)
+        and all(isinstance(entry, list) and len(entry) == 6 for entry in ours)
+    )
 
 
 TABLE = [
@@ -127,8 +177,16 @@ TABLE = [
     Allowed(["randomkey"], a_key_that_is_there, "any key; it must be there"),
     Allowed(["ttl"], near(SECONDS_APART_MAX), "counts down between the two requests"),
     Allowed(["pttl"], near(MILLISECONDS_APART_MAX), "counts down between the two requests"),
-    Allowed(["expiretime"], near_if_relative(SECONDS_APART_MAX), "set from now; exact where no time was set from now"),
-    Allowed(["pexpiretime"], near_if_relative(MILLISECONDS_APART_MAX), "set from now; exact where no time was set from now"),
+    Allowed(
+        ["expiretime"],
+        near_if_relative(SECONDS_APART_MAX),
+        "set from now; exact where no time was set from now",
+    ),
+    Allowed(
+        ["pexpiretime"],
+        near_if_relative(MILLISECONDS_APART_MAX),
+        "set from now; exact where no time was set from now",
+    ),
     Allowed(["time"], near_in_time, "two moments"),
     Allowed(["lastsave"], both_integers, "two moments"),
     Allowed(["save", "bgsave"], saving, "whether the save before is still under way"),
@@ -136,14 +194,28 @@ TABLE = [
     Allowed(["memory|usage"], both_integers, "another allocator and another table"),
     Allowed(["hello"], same_hello, "version and id are the server's own"),
     Allowed(["client|id"], both_integers, "counts connections"),
-    Allowed(["client|list", "client|info"], client_lines, "addresses and counts; the fields that clients read are there"),
-    Allowed(["client|setinfo"], an_unknown_then_ok, "new in Redis 7.2; libraries send it and ignore an error"),
+    Allowed(
+        ["client|list", "client|info"],
+        client_lines,
+        "addresses and counts; the fields that clients read are there",
+    ),
+    Allowed(
+        ["client|setinfo"], an_unknown_then_ok, "new in Redis 7.2; libraries send it and ignore an error"
+    ),
     Allowed(["info"], info_sections, "numbers are the server's own; the sections asked for must be there"),
-    Allowed(["command", "command|info"], command_entries, "fewer commands and flags; arity and key positions are equal"),
+    Allowed(
+        ["command", "command|info"],
+        command_entries,
+        "fewer commands and flags; arity and key positions are equal",
+    ),
     Allowed(["command|count"], both_integers, "fewer commands"),
     Allowed(["command|list"], command_names, "fewer commands; those of the contract are all there"),
     Allowed(["command|docs"], command_documents, "texts of one's own for the same commands"),
-    Allowed(["config|get"], parameters, "fewer parameters; equal where it is not an address or a bound of one's own"),
+    Allowed(
+        ["config|get"],
+        parameters,
+        "fewer parameters; equal where it is not an address or a bound of one's own",
+    ),
     Allowed(["slowlog|get"], slow_entries, "what was slow"),
     Allowed(["slowlog|len"], both_integers, "what was slow"),
 ]

@@ -9,14 +9,65 @@ from _resp import encoded, inline
 
 KEYS = [b"a", b"b", b"c", b"n", b"{tag}a", b"{tag}b", b"", b"\x00\xff\r\n", b"key with space", b"A*[?]"]
 # 44 and 45 bytes: on both sides of the longest string that is embedded.
-TEXTS = [b"", b"x", b"hello", b"two words", b"\x00\x01\xfe\xff", b"a\r\nb", b"4" * 20, b"e" * 44, b"r" * 45, b"l" * 3000]
+TEXTS = [
+    b"",
+    b"x",
+    b"hello",
+    b"two words",
+    b"\x00\x01\xfe\xff",
+    b"a\r\nb",
+    b"4" * 20,
+    b"e" * 44,
+    b"r" * 45,
+    b"l" * 3000,
+]
 WHOLE = [b"0", b"1", b"-1", b"10", b"42", b"-7", b"9223372036854775807", b"-9223372036854775808"]
-ODD = [b"", b" 1", b"1 ", b"+1", b"01", b"-0", b"1.0", b"0x10", b"1e3", b"abc", b"9223372036854775808", b"-9223372036854775809"]
-FLOATS = [b"0.1", b"0.2", b"3.0e3", b"5e-3", b"-0.0", b"1e17", b"1.5", b"-2.25", b"1e300", b"3.14159265358979"]
+ODD = [
+    b"",
+    b" 1",
+    b"1 ",
+    b"+1",
+    b"01",
+    b"-0",
+    b"1.0",
+    b"0x10",
+    b"1e3",
+    b"abc",
+    b"9223372036854775808",
+    b"-9223372036854775809",
+]
+FLOATS = [
+    b"0.1",
+    b"0.2",
+    b"3.0e3",
+    b"5e-3",
+    b"-0.0",
+    b"1e17",
+    b"1.5",
+    b"-2.25",
+    b"1e300",
+    b"3.14159265358979",
+]
 ODD_FLOATS = [b"nan", b"inf", b"-inf", b"1e5000", b" 1.5", b"1.5 ", b"1,5", b"", b"abc", b"0x1p3", b"1e"]
 FAR_SECONDS = [b"32503680000", b"9999999999"]
 FAR_MILLISECONDS = [b"32503680000000", b"9999999999999"]
-PATTERNS = [b"*", b"?", b"a", b"[a-c]", b"[^a]", b"{tag}*", b"*a*", b"\\A\\*\\[*", b"", b"**", b"[", b"[a", b"[c-a]", b"key with*", b"\\"]
+PATTERNS = [
+    b"*",
+    b"?",
+    b"a",
+    b"[a-c]",
+    b"[^a]",
+    b"{tag}*",
+    b"*a*",
+    b"\\A\\*\\[*",
+    b"",
+    b"**",
+    b"[",
+    b"[a",
+    b"[c-a]",
+    b"key with*",
+    b"\\",
+]
 # One word less could end redis-server, take the memory that the rest needs, or scan from a cursor of nobody's.
 NEVER_SPOILT = ["shutdown", "config", "scan"]
 # The longest value, where redis-server is told the same bound as the dht has.
@@ -78,7 +129,10 @@ class Maker:
     def amount(self, per_second):
         """A time from now: never twice the same, so that GT and LT do not depend on the millisecond."""
         if self.chance(0.3):
-            return self.random.choice(ODD + [b"0", b"-1", b"-100", b"9223372036854775807", b"9223372036854775", b"-9223372036854775808"])
+            return self.random.choice(
+                ODD
+                + [b"0", b"-1", b"-100", b"9223372036854775807", b"9223372036854775", b"-9223372036854775808"]
+            )
         if self.relative:
             return b"%d" % (self.random.randint(1000, 100_000_000) * per_second)
         return b"-5"
@@ -147,30 +201,92 @@ def nothing(_):
 CONNECTION = {
     "ping": lambda m: m.one([], [], [m.value()]),
     "echo": lambda m: [m.value()],
-    "hello": lambda m: m.one([], ["2"], ["3"], ["4"], ["1"], [m.integer()], ["3", "SETNAME", m.value()], ["2", "AUTH", "default", "secret"],
-        ["3", "AUTH", "nobody", "secret"], ["3", "AUTH", "default", "x", "SETNAME", "me"], ["2", "NOSUCH"], ["3", "AUTH", "default"]),
+    "hello": lambda m: m.one(
+        [],
+        ["2"],
+        ["3"],
+        ["4"],
+        ["1"],
+        [m.integer()],
+        ["3", "SETNAME", m.value()],
+        ["2", "AUTH", "default", "secret"],
+        ["3", "AUTH", "nobody", "secret"],
+        ["3", "AUTH", "default", "x", "SETNAME", "me"],
+        ["2", "NOSUCH"],
+        ["3", "AUTH", "default"],
+    ),
     "auth": lambda m: m.one(["secret"], ["default", "secret"], ["nobody", "secret"], ["a", "b", "c"]),
     "select": lambda m: [m.one(b"0", b"0", b"1", b"-1", b"99999", m.integer())],
     "reset": nothing,
     "client|id": nothing,
     "client|getname": nothing,
     "client|setname": lambda m: [m.one(b"me", b"", b"two words", b"a\nb", b"~tilde~", b"\xff")],
-    "client|setinfo": lambda m: [m.one("LIB-NAME", "LIB-VER", "NOSUCH"), m.one(b"lib", b"1.2.3", b"two words")],
-    "client|list": lambda m: m.one([], [], ["TYPE", "normal"], ["TYPE", "nosuch"], ["ID", "0"], ["ID", "abc"], ["NOSUCH"], ["TYPE", "pubsub"], ["TYPE", "replica"]),
+    "client|setinfo": lambda m: [
+        m.one("LIB-NAME", "LIB-VER", "NOSUCH"),
+        m.one(b"lib", b"1.2.3", b"two words"),
+    ],
+    "client|list": lambda m: m.one(
+        [],
+        [],
+        ["TYPE", "normal"],
+        ["TYPE", "nosuch"],
+        ["ID", "0"],
+        ["ID", "abc"],
+        ["NOSUCH"],
+        ["TYPE", "pubsub"],
+        ["TYPE", "replica"],
+    ),
     "client|info": nothing,
-    "client|kill": lambda m: m.one(["ID", "99999999"], ["ADDR", "1.2.3.4:5"], ["LADDR", "1.2.3.4:5"], ["TYPE", "nosuch"], ["TYPE", "pubsub"], ["ID", "abc"],
-        ["ID", "0"], ["1.2.3.4:5"], ["USER", "nobody"], ["USER", "default", "ID", "99999999"], ["SKIPME", "maybe"], ["NOSUCH", "x"], ["ID", "99999999", "SKIPME", "yes"]),
+    "client|kill": lambda m: m.one(
+        ["ID", "99999999"],
+        ["ADDR", "1.2.3.4:5"],
+        ["LADDR", "1.2.3.4:5"],
+        ["TYPE", "nosuch"],
+        ["TYPE", "pubsub"],
+        ["ID", "abc"],
+        ["ID", "0"],
+        ["1.2.3.4:5"],
+        ["USER", "nobody"],
+        ["USER", "default", "ID", "99999999"],
+        ["SKIPME", "maybe"],
+        ["NOSUCH", "x"],
+        ["ID", "99999999", "SKIPME", "yes"],
+    ),
     "client|no-evict": lambda m: [m.one("ON", "OFF", "MAYBE")],
     "client|reply": lambda m: [m.one("ON", "ON", "MAYBE")],
     "client|nosuch": nothing,
     "command": nothing,
     "command|count": nothing,
     "command|docs": lambda m: m.one([], ["get"], ["get", "SET"], ["nosuch"]),
-    "command|info": lambda m: m.one([m.random.choice(NAMES)], [m.random.choice(NAMES), "nosuch"], ["client|id"], []),
-    "command|list": lambda m: m.one([], [], ["FILTERBY", "PATTERN", b"xx*"], ["FILTERBY", "PATTERN", b"get"], ["FILTERBY", "ACLCAT", "nosuch"],
-        ["FILTERBY", "MODULE", "nosuch"], ["FILTERBY"], ["NOSUCH"]),
-    "command|getkeys": lambda m: m.one(["get", "k"], ["mset", "a", "1", "b", "2"], ["set", "k", "v", "EX", "1"], ["del", "a", "b", "c"], ["ping"], ["nosuch", "k"],
-        ["get"], ["copy", "a", "b"], ["rename", "a", "b"], ["mget"], ["object", "encoding", "k"], ["memory", "usage", "k"], ["getex", "k", "EX", "1"], ["exists", "a"]),
+    "command|info": lambda m: m.one(
+        [m.random.choice(NAMES)], [m.random.choice(NAMES), "nosuch"], ["client|id"], []
+    ),
+    "command|list": lambda m: m.one(
+        [],
+        [],
+        ["FILTERBY", "PATTERN", b"xx*"],
+        ["FILTERBY", "PATTERN", b"get"],
+        ["FILTERBY", "ACLCAT", "nosuch"],
+        ["FILTERBY", "MODULE", "nosuch"],
+        ["FILTERBY"],
+        ["NOSUCH"],
+    ),
+    "command|getkeys": lambda m: m.one(
+        ["get", "k"],
+        ["mset", "a", "1", "b", "2"],
+        ["set", "k", "v", "EX", "1"],
+        ["del", "a", "b", "c"],
+        ["ping"],
+        ["nosuch", "k"],
+        ["get"],
+        ["copy", "a", "b"],
+        ["rename", "a", "b"],
+        ["mget"],
+        ["object", "encoding", "k"],
+        ["memory", "usage", "k"],
+        ["getex", "k", "EX", "1"],
+        ["exists", "a"],
+    ),
     "command|nosuch": nothing,
 }
 
@@ -213,12 +329,29 @@ KEYSPACE = {
     "pexpiretime": one_key,
     "persist": one_key,
     "keys": lambda m: [m.random.choice(PATTERNS)],
-    "scan": lambda m: m.one(["abc"], ["9" * 30], ["0", "COUNT", "0"], ["0", "COUNT", "-1"], ["0", "COUNT", "abc"], ["0", "NOSUCH"], ["0", "MATCH"],
-        ["0", "COUNT", "5", "NOSUCH", "x"], [m.one(b"", b" 1", b"1.0", b"abc"), "COUNT", "0"]),
+    "scan": lambda m: m.one(
+        ["abc"],
+        ["9" * 30],
+        ["0", "COUNT", "0"],
+        ["0", "COUNT", "-1"],
+        ["0", "COUNT", "abc"],
+        ["0", "NOSUCH"],
+        ["0", "MATCH"],
+        ["0", "COUNT", "5", "NOSUCH", "x"],
+        [m.one(b"", b" 1", b"1.0", b"abc"), "COUNT", "0"],
+    ),
     "randomkey": nothing,
     "rename": lambda m: [m.key(), m.key()],
     "renamenx": lambda m: [m.key(), m.key()],
-    "copy": lambda m: [m.key(), m.key(), *(m.some("REPLACE", lambda: ["DB", m.one(b"0", b"0", b"1", b"-1", b"abc")], "NOSUCH") if m.chance(0.6) else [])],
+    "copy": lambda m: [
+        m.key(),
+        m.key(),
+        *(
+            m.some("REPLACE", lambda: ["DB", m.one(b"0", b"0", b"1", b"-1", b"abc")], "NOSUCH")
+            if m.chance(0.6)
+            else []
+        ),
+    ],
     "dbsize": nothing,
     "flushdb": lambda m: m.one([], ["ASYNC"], ["SYNC"], ["NOSUCH"]),
     "flushall": lambda m: m.one([], ["ASYNC"], ["SYNC"], ["NOSUCH"]),
@@ -229,24 +362,68 @@ KEYSPACE = {
 }
 
 SERVER = {
-    "info": lambda m: m.one([], ["server"], ["clients", "memory"], ["keyspace"], ["nosuch"], ["everything"], ["default"], ["ALL"], ["stats", "cpu"], ["persistence"], ["cluster"]),
-    "config|get": lambda m: m.one(["maxmemory"], ["maxmemory-policy"], ["save"], ["appendonly"], ["databases"], ["timeout"], ["proto-max-bulk-len"],
-        ["nosuch"], ["maxmemory", "timeout"], ["maxmemory", "MAXMEMORY"], ["maxm*"], ["*"]),
-    "config|set": lambda m: m.one(["maxmemory", m.one("0", "1gb", "1GB", "500mb", "2000000000", "abc", "-1", "1xb")],
-        ["maxmemory-policy", m.one("noeviction", "allkeys-lru", "volatile-lru", "allkeys-random", "volatile-ttl", "nosuch")],
-        ["nosuch", "1"], ["maxmemory"], ["maxmemory", "0", "nosuch", "1"], ["maxmemory", "0", "maxmemory", "1gb"], ["databases", "4"],
-        ["maxmemory", "0", "maxmemory-policy", "noeviction"], ["maxclients", "abc"], ["maxclients", "0"]),
+    "info": lambda m: m.one(
+        [],
+        ["server"],
+        ["clients", "memory"],
+        ["keyspace"],
+        ["nosuch"],
+        ["everything"],
+        ["default"],
+        ["ALL"],
+        ["stats", "cpu"],
+        ["persistence"],
+        ["cluster"],
+    ),
+    "config|get": lambda m: m.one(
+        ["maxmemory"],
+        ["maxmemory-policy"],
+        ["save"],
+        ["appendonly"],
+        ["databases"],
+        ["timeout"],
+        ["proto-max-bulk-len"],
+        ["nosuch"],
+        ["maxmemory", "timeout"],
+        ["maxmemory", "MAXMEMORY"],
+        ["maxm*"],
+        ["*"],
+    ),
+    "config|set": lambda m: m.one(
+        ["maxmemory", m.one("0", "1gb", "1GB", "500mb", "2000000000", "abc", "-1", "1xb")],
+        [
+            "maxmemory-policy",
+            m.one("noeviction", "allkeys-lru", "volatile-lru", "allkeys-random", "volatile-ttl", "nosuch"),
+        ],
+        ["nosuch", "1"],
+        ["maxmemory"],
+        ["maxmemory", "0", "nosuch", "1"],
+        ["maxmemory", "0", "maxmemory", "1gb"],
+        ["databases", "4"],
+        ["maxmemory", "0", "maxmemory-policy", "noeviction"],
+        ["maxclients", "abc"],
+        ["maxclients", "0"],
+    ),
     "config|resetstat": nothing,
     "config|nosuch": nothing,
     "time": nothing,
-    "memory|usage": lambda m: m.one([m.key()], [m.key()], [m.key(), "SAMPLES", "5"], [m.key(), "SAMPLES", "-1"], [m.key(), "SAMPLES", "abc"], [m.key(), "NOSUCH", "1"]),
+    "memory|usage": lambda m: m.one(
+        [m.key()],
+        [m.key()],
+        [m.key(), "SAMPLES", "5"],
+        [m.key(), "SAMPLES", "-1"],
+        [m.key(), "SAMPLES", "abc"],
+        [m.key(), "NOSUCH", "1"],
+    ),
     "memory|nosuch": nothing,
     "slowlog|get": lambda m: m.one([], ["5"], ["-1"], ["-2"], ["abc"]),
     "slowlog|len": nothing,
     "slowlog|reset": nothing,
     "slowlog|nosuch": nothing,
     "shutdown": lambda m: m.one(["NOSUCH"], ["SAVE", "NOSAVE"], ["ABORT"], ["ABORT", "NOSAVE"]),
-    "wait": lambda m: m.one(["0", "0"], ["0", "100"], ["1", "1"], ["0", "-1"], ["abc", "0"], ["0", "abc"], ["-1", "10"]),
+    "wait": lambda m: m.one(
+        ["0", "0"], ["0", "100"], ["1", "1"], ["0", "-1"], ["abc", "0"], ["0", "abc"], ["-1", "10"]
+    ),
     "save": nothing,
     "bgsave": lambda m: m.one([], ["SCHEDULE"], ["NOSUCH"]),
     "lastsave": nothing,
@@ -257,17 +434,39 @@ COMMANDS = {**CONNECTION, **STRINGS, **KEYSPACE, **SERVER}
 NAMES = sorted({name.split("|")[0] for name in COMMANDS if "nosuch" not in name})
 
 # Alone in a batch, because more or less than one reply comes, or because the reply is judged by a second question.
-CLOSING = [b"QUIT\r\n", b"*1\r\n$4\r\nQUIT\r\n*1\r\n$4\r\nPING\r\n", b"*1\r\n:3\r\n", b"*abc\r\n", b"*1\r\n$abc\r\n", b"*1\r\n$-1\r\n", b"*1\r\n\r\n",
-    b"*99999999999\r\n", b'SET k "unbalanced\r\n', b"SET k 'x'y\r\n", b"PING\r\n*2\r\n$4\r\nECHO\r\nabc\r\n", b"\r\n*0\r\n*-1\r\nPING\r\nQUIT\r\n", b"PING\nQUIT\n"]
+CLOSING = [
+    b"QUIT\r\n",
+    b"*1\r\n$4\r\nQUIT\r\n*1\r\n$4\r\nPING\r\n",
+    b"*1\r\n:3\r\n",
+    b"*abc\r\n",
+    b"*1\r\n$abc\r\n",
+    b"*1\r\n$-1\r\n",
+    b"*1\r\n\r\n",
+    b"*99999999999\r\n",
+    b'SET k "unbalanced\r\n',
+    b"SET k 'x'y\r\n",
+    b"PING\r\n*2\r\n$4\r\nECHO\r\nabc\r\n",
+    b"\r\n*0\r\n*-1\r\nPING\r\nQUIT\r\n",
+    b"PING\nQUIT\n",
+]
 REPLY_MODES = [
     [["CLIENT", "REPLY", "SKIP"], ["PING"], ["ECHO", "seen"]],
     [["CLIENT", "REPLY", "OFF"], ["PING"], ["SET", "k", "v"], ["CLIENT", "REPLY", "ON"], ["GET", "k"]],
-    [["CLIENT", "REPLY", "OFF"], ["NOSUCH"], ["CLIENT", "REPLY", "SKIP"], ["PING"], ["CLIENT", "REPLY", "ON"], ["PING"]],
+    [
+        ["CLIENT", "REPLY", "OFF"],
+        ["NOSUCH"],
+        ["CLIENT", "REPLY", "SKIP"],
+        ["PING"],
+        ["CLIENT", "REPLY", "ON"],
+        ["PING"],
+    ],
 ]
 
 
 def shown(words):
-    return " ".join(repr(word)[1:] if len(word) < 60 else f"{word[:40]!r}... ({len(word)} bytes)" for word in words)
+    return " ".join(
+        repr(word)[1:] if len(word) < 60 else f"{word[:40]!r}... ({len(word)} bytes)" for word in words
+    )
 
 
 def request(random, relative, name):
@@ -287,7 +486,11 @@ def request(random, relative, name):
 
 def iteration(m):
     """SCAN from 0 until 0, with options that are right."""
-    options = m.some(lambda: ["MATCH", m.random.choice(PATTERNS)], lambda: ["COUNT", m.one(b"1", b"2", b"10", b"1000")], lambda: ["TYPE", m.one("string", "hash")])
+    options = m.some(
+        lambda: ["MATCH", m.random.choice(PATTERNS)],
+        lambda: ["COUNT", m.one(b"1", b"2", b"10", b"1000")],
+        lambda: ["TYPE", m.one("string", "hash")],
+    )
     words = [word if isinstance(word, bytes) else m.cased(word).encode() for word in options]
     scan = Request("scan", None, f"'SCAN' from 0 until 0 {shown(words)}", "scan")
     scan.options = words

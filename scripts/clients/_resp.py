@@ -99,7 +99,7 @@ class Wire:
             for _ in range(max(int(text), 0) * (2 if kind == ord("%") else 1)):
                 line_end = self.end_of_reply(line_end)
             return line_end
-        raise Closed(f"no reply begins with {bytes(self.received[start:start + 40])!r}")
+        raise Closed(f"no reply begins with {bytes(self.received[start : start + 40])!r}")
 
     def line_end(self, start):
         searched = start

@@ -33,7 +33,9 @@ def test_every_slot_has_one_owner():
         for slot in range(SLOTS):
             owned[r.nodes_manager.get_node_from_slot(slot).port] += 1
         assert all(owned.values()), f"a core owns nothing: {owned}"
-        assert max(owned.values()) <= 1.05 * SLOTS / len(owned) + 1, f"no core above 1.05 of its share: {owned}"
+        assert max(owned.values()) <= 1.05 * SLOTS / len(owned) + 1, (
+            f"no core above 1.05 of its share: {owned}"
+        )
 
 
 def test_keys_on_all_cores():
@@ -44,7 +46,9 @@ def test_keys_on_all_cores():
         for number in range(1000):
             assert r.get(f"key:{number}") == b"%d" % number
         # As a set: SCAN may give a key twice.
-        assert sorted(set(r.scan_iter(match="key:99*"))) == sorted(b"key:%d" % n for n in [99, *range(990, 1000)])
+        assert sorted(set(r.scan_iter(match="key:99*"))) == sorted(
+            b"key:%d" % n for n in [99, *range(990, 1000)]
+        )
         assert r.flushall() and r.dbsize() == 0
 
 
@@ -123,7 +127,11 @@ def test_what_it_says_of_itself():
         names = {node["node_id"] for node in nodes.values()}
         assert len(names) == len(nodes) and all(len(name) == 40 for name in names), names
         for host, port in server.cores:
-            one = r.get_redis_connection(ClusterNode(host, port)) if r.get_node(host, port) is None else r.get_node(host, port).redis_connection
+            one = (
+                r.get_redis_connection(ClusterNode(host, port))
+                if r.get_node(host, port) is None
+                else r.get_node(host, port).redis_connection
+            )
             assert one.cluster("MYID").decode() == nodes[f"{host}:{port}"]["node_id"]
 
 

@@ -16,6 +16,7 @@ import contextlib
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -43,10 +44,18 @@ class Redis:
 
     def __enter__(self):
         self.folder = tempfile.TemporaryDirectory()
-        with contextlib.closing(__import__("socket").create_server(("127.0.0.1", 0))) as free:
+        with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
             self.resp = free.getsockname()
-        options = {"port": self.resp[1], "bind": "127.0.0.1", "save": "", "databases": 1, "dir": self.folder.name,
-            "proto-max-bulk-len": VALUE_BYTES_MAX, "appendonly": "no", "logfile": os.path.join(self.folder.name, "log")}
+        options = {
+            "port": self.resp[1],
+            "bind": "127.0.0.1",
+            "save": "",
+            "databases": 1,
+            "dir": self.folder.name,
+            "proto-max-bulk-len": VALUE_BYTES_MAX,
+            "appendonly": "no",
+            "logfile": os.path.join(self.folder.name, "log"),
+        }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         self.process = subprocess.Popen([self.program, *words])
         deadline = time.monotonic() + START_SECONDS_MAX
@@ -88,7 +97,9 @@ class Report:
                 return True
         self.differing[request.name] += 1
         if len(self.examples[request.name]) < SHOWN_PER_COMMAND_MAX:
-            self.examples[request.name].append((str(episode), list(episode.before), request.shown, theirs, ours))
+            self.examples[request.name].append(
+                (str(episode), list(episode.before), request.shown, theirs, ours)
+            )
         return False
 
     def print(self):
@@ -136,7 +147,11 @@ class Episode:
         return f"seed {self.seed}, episode {self.number}, RESP{self.protocol}, {'pipelined' if self.pipelined else 'one by one'}"
 
     def next(self, names):
-        return strange(self.random) if self.random.random() < STRANGE_SHARE else request(self.random, self.relative, names.next())
+        return (
+            strange(self.random)
+            if self.random.random() < STRANGE_SHARE
+            else request(self.random, self.relative, names.next())
+        )
 
     def run(self, redis, dht, report):
         with Wire(redis.resp) as theirs, Wire(dht.resp) as ours:
@@ -155,7 +170,12 @@ class Episode:
 
     def clean(self, wire):
         """As new. The answers are not compared: the same commands are, among the others."""
-        for words in (["FLUSHALL"], ["CONFIG", "SET", "maxmemory", "0"], ["CONFIG", "SET", "maxmemory-policy", "noeviction"], ["HELLO", self.protocol]):
+        for words in (
+            ["FLUSHALL"],
+            ["CONFIG", "SET", "maxmemory", "0"],
+            ["CONFIG", "SET", "maxmemory-policy", "noeviction"],
+            ["HELLO", self.protocol],
+        ):
             wire.ask(*words)
 
     def batches(self):
@@ -208,7 +228,9 @@ class Episode:
         for name, words in [("get", [b"GET"]), ("pttl", [b"PTTL"]), ("type", [b"TYPE"])]:
             for key in KEYS:
                 left = Request(name, encoded([*words, key]), f"{name} {key!r} after the episode", "one")
-                if not report.add(self, left, *(self.answers(wire, [left])[0] for wire in (theirs, ours)), theirs):
+                if not report.add(
+                    self, left, *(self.answers(wire, [left])[0] for wire in (theirs, ours)), theirs
+                ):
                     return
 
 
@@ -251,7 +273,11 @@ def main():
     program = shutil.which("redis-server")
     if program is None:
         sys.exit("  redis-server 7 is missing here: apt-get install redis-server")
-    seeds = [int(os.environ["RINGWISE_SEED"])] if "RINGWISE_SEED" in os.environ else range(int(os.environ.get("RINGWISE_SEEDS", SEEDS)))
+    seeds = (
+        [int(os.environ["RINGWISE_SEED"])]
+        if "RINGWISE_SEED" in os.environ
+        else range(int(os.environ.get("RINGWISE_SEEDS", SEEDS)))
+    )
     other = Redis(sys.argv[1]) if os.path.basename(sys.argv[1]) == "redis-server" else Server()
     report = Report()
     with Redis(program) as redis, other as dht:

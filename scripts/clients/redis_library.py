@@ -138,7 +138,11 @@ def test_keys():
         assert r.randomkey() in [b"other", *expected]
         assert r.rename("other", "moved") and not r.exists("other")
         assert not r.renamenx("moved", "user:1") and r.renamenx("moved", "other")
-        assert r.copy("other", "copied") and not r.copy("other", "copied") and r.copy("other", "copied", replace=True)
+        assert (
+            r.copy("other", "copied")
+            and not r.copy("other", "copied")
+            and r.copy("other", "copied", replace=True)
+        )
         assert r.touch("other", "copied", "missing") == 2
         assert r.type("other") == b"string" and r.type("missing") == b"none"
         assert r.object("encoding", "other") == b"int"
@@ -165,7 +169,17 @@ def test_the_server():
     with Server() as server:
         r = client(server)
         r.set("k", "v")
-        for section in ("server", "clients", "memory", "persistence", "stats", "cpu", "cluster", "keyspace", "cores"):
+        for section in (
+            "server",
+            "clients",
+            "memory",
+            "persistence",
+            "stats",
+            "cpu",
+            "cluster",
+            "keyspace",
+            "cores",
+        ):
             assert r.info(section), f"INFO {section} says nothing"
         assert r.info("keyspace")["db0"]["keys"] == 1
         assert r.config_set("maxmemory", "100mb") and r.config_get("maxmemory") == {"maxmemory": "104857600"}
@@ -194,7 +208,9 @@ def test_memory_full_is_an_error_that_the_library_knows():
 def test_clients_see_and_end_each_other():
     with Server() as server:
         # One connection of its own: a pool would open another when this one is ended.
-        first, second = (client(server, single_connection_client=True, client_name=name) for name in ("first", "second"))
+        first, second = (
+            client(server, single_connection_client=True, client_name=name) for name in ("first", "second")
+        )
         assert second.ping()
         clients = {each["name"]: each for each in first.client_list()}
         assert {"first", "second"} <= set(clients), clients

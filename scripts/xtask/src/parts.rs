@@ -48,6 +48,7 @@ const PARTS: &[Part] = &[
     Part { name: "tests", stands_in: &[Which::Fast, Which::Ci], run: tests },
     Part { name: "documents", stands_in: &[Which::Ci], run: documents },
     Part { name: "clients", stands_in: &[Which::Fast], run: clients::run },
+    Part { name: "more clients", stands_in: &[], run: clients::run_more },
     Part { name: "deny", stands_in: &[Which::Ci], run: deny::run },
     Part { name: "long simulations", stands_in: &[], run: long_simulations },
     Part { name: "fuzz", stands_in: &[], run: fuzz::run },

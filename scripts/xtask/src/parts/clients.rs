@@ -1,29 +1,98 @@
-//! Programs that people already have, against a real dht process: redis-cli, the Python client library, and a
-//! plain socket that speaks the framed text.
+//! Programs that people already have, against a real dht process: redis-cli, the client libraries of Python, Node
+//! and Rust, a plain socket that speaks the framed text, and redis-server itself as the measure.
 //!
 //! Each file of scripts/clients/ that is not a helper is one script; it starts a server of its own on free
-//! ports and ends with status 0 when everything it believes of the server held.
+//! ports and ends with status 0 when everything it believes of the server held. Clients in other languages have a
+//! folder there, are built under target/, and are started beside a server by a helper.
 
 use super::{bounded, cargo, told, with};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The Python library of that name, known to work with these scripts.
 const LIBRARY: &str = "redis==8.1.0";
 
+/// How many seeds the comparison with redis-server goes through in the long run.
+const LONG_SEEDS: &str = "50";
+
+/// What the other languages need, by program and by package.
+const NEEDED: &[(&str, &str)] = &[("node", "nodejs"), ("npm", "npm")];
+
+/// The Python scripts.
 pub(super) fn run(root: &Path) -> Result<(), String> {
-    // The profile of the tests: what `cargo test` has built is not built again.
-    told(cargo(root, &["build", "--profile", "test", "--locked", "--package", "serve", "--bin", "dht"]))?;
+    build_server(root)?;
     let python = python(root)?;
-    let mut failed = Vec::new();
-    for script in scripts(root)? {
-        let run = with(bounded(&python), |command| {
-            command.arg(&script).arg(root.join("target/debug/dht")).env("PYTHONDONTWRITEBYTECODE", "1")
-        });
-        if let Err(why) = told(run) {
-            failed.push(why);
-        }
-    }
+    all(scripts(root)?.iter().map(|file| script(root, &python, file)))
+}
+
+/// The clients in Node and in Rust, and the comparison with redis-server over more seeds.
+pub(super) fn run_more(root: &Path) -> Result<(), String> {
+    build_server(root)?;
+    let python = python(root)?;
+    let compared = root.join("scripts/clients/compare_redis.py");
+    let seeds = with(script(root, &python, &compared), |command| command.env("RINGWISE_SEEDS", LONG_SEEDS));
+    let outcomes = [
+        told(seeds),
+        ioredis(root).and_then(|main| beside(root, &python, &["node", &main])),
+        redis_rs(root).and_then(|program| beside(root, &python, &[&program])),
+    ];
+    together(outcomes.into_iter())
+}
+
+fn build_server(root: &Path) -> Result<(), String> {
+    // The profile of the tests: what `cargo test` has built is not built again.
+    told(cargo(root, &["build", "--profile", "test", "--locked", "--package", "serve", "--bin", "dht"]))
+}
+
+/// Runs every command; one that fails does not keep the next from running.
+fn all(commands: impl Iterator<Item = Command>) -> Result<(), String> {
+    together(commands.map(told))
+}
+
+fn together(outcomes: impl Iterator<Item = Result<(), String>>) -> Result<(), String> {
+    let failed: Vec<String> = outcomes.filter_map(Result::err).collect();
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
+}
+
+/// A Python file of ours, given the server's program.
+fn script(root: &Path, python: &str, file: &Path) -> Command {
+    with(bounded(python), |command| {
+        command.arg(file).arg(root.join("target/debug/dht")).env("PYTHONDONTWRITEBYTECODE", "1")
+    })
+}
+
+/// Runs a program beside a server of its own.
+fn beside(root: &Path, python: &str, words: &[&str]) -> Result<(), String> {
+    let helper = root.join("scripts/clients/_beside.py");
+    told(with(script(root, python, &helper), |command| command.args(words)))
+}
+
+/// The Node client with its library, under target/: what it is started by.
+fn ioredis(root: &Path) -> Result<String, String> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let here = |program: &str| std::env::split_paths(&paths).any(|folder| folder.join(program).exists());
+    let missing: Vec<&str> =
+        NEEDED.iter().filter(|(program, _)| !here(program)).map(|(_, package)| *package).collect();
+    if !missing.is_empty() {
+        return Err(format!("missing here: {0}; apt-get install {0}", missing.join(" ")));
+    }
+    let folder = root.join("target/ioredis");
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    for name in ["package.json", "package-lock.json", "main.js"] {
+        let from = root.join("scripts/clients/ioredis").join(name);
+        std::fs::copy(&from, folder.join(name)).map_err(|error| format!("{}: {error}", from.display()))?;
+    }
+    let words = ["ci", "--silent", "--no-fund", "--no-audit"];
+    told(with(bounded("npm"), |command| command.args(words).current_dir(&folder)))?;
+    Ok(folder.join("main.js").display().to_string())
+}
+
+/// The Rust client, a workspace of its own, built under target/.
+fn redis_rs(root: &Path) -> Result<String, String> {
+    let target = root.join("target/redis_rs");
+    let build = cargo(&root.join("scripts/clients/redis_rs"), &["build", "--locked", "--quiet"]);
+    told(with(build, |command| command.env("CARGO_TARGET_DIR", &target)))?;
+    Ok(target.join("debug/ringwise-clients-redis-rs").display().to_string())
 }
 
 /// The scripts, in order; a helper's name begins with an underscore.
