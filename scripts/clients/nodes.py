@@ -206,6 +206,8 @@ def test_a_pipe_ends_with_the_status_of_what_went_wrong():
         put, get, removed = answers.splitlines()
         assert status == 0 and put.startswith("put: 50 operations in ") and put.endswith(" operations/s"), put
         assert get.endswith(", 10 answered NONE") and removed.startswith("del: 50 operations"), answers
+    status, answers, said = pipe("benchmark put 100000 5\n", *here)
+    assert status == 1 and answers.startswith("put: 0 operations") and answers.endswith(", then a server was lost\n")
     status, answers, said = pipe("get k\n", *here)
     assert (status, answers) == (1, "") and "cannot be reached" in said, said
 

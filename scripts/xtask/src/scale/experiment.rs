@@ -163,6 +163,9 @@ mod tests {
         assert!(parse(&missed, "get").expect_err("values are missing").contains("5 answered NONE"));
         let failed = format!("{line}, 3 failed, the first with \"FAILURE\"");
         assert!(parse(&failed, "put").is_err());
+        let cut = format!("{line}, then a server was lost");
+        assert!(parse(&cut, "put").expect_err("it is not whole").contains("a server was lost"));
+        assert!(parse(&format!("{removed}, then a server was lost"), "del").is_err());
         assert!(parse("", "put").is_err());
     }
 

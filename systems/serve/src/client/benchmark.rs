@@ -22,6 +22,8 @@ pub(super) struct Report {
     verb: Verb,
     took: Duration,
     replies: Replies,
+    /// It ended before its time: a server was lost.
+    was_cut: bool,
 }
 
 /// Replies by what they said.
@@ -50,11 +52,12 @@ impl Benchmark {
             match reach.ask(Ask { verb: self.verb, key: key.as_bytes(), value }) {
                 Ok(reply) => replies.add(self.verb, &reply, &expected),
                 Err(lost) => {
-                    return Err((Report { verb: self.verb, took: began.elapsed(), replies }, lost));
+                    let took = began.elapsed();
+                    return Err((Report { verb: self.verb, took, replies, was_cut: true }, lost));
                 }
             }
         }
-        Ok(Report { verb: self.verb, took: began.elapsed(), replies })
+        Ok(Report { verb: self.verb, took: began.elapsed(), replies, was_cut: false })
     }
 }
 
@@ -101,10 +104,10 @@ impl fmt::Display for Report {
                 write!(f, ", {number} {what}")?;
             }
         }
-        match first_failure {
-            Some(words) => write!(f, ", the first with {words:?}"),
-            None => Ok(()),
+        if let Some(words) = first_failure {
+            write!(f, ", the first with {words:?}")?;
         }
+        f.write_str(if self.was_cut { ", then a server was lost" } else { "" })
     }
 }
 
@@ -119,14 +122,18 @@ mod tests {
         replies.add(Verb::Get, b"100001100001", b"100000100000");
         replies.add(Verb::Get, b"NONE", b"100000100000");
         replies.add(Verb::Get, b"FAILURE node 3 cannot be reached", b"100000100000");
-        let report = Report { verb: Verb::Get, took: Duration::from_millis(2), replies };
+        let report = Report { verb: Verb::Get, took: Duration::from_millis(2), replies, was_cut: false };
         assert_eq!(
             report.to_string(),
             "get: 4 operations in 0.002 s, 0.5000 ms on average, 2000 operations/s, 1 answered NONE, 1 answered \
              another value, 1 failed, the first with \"FAILURE node 3 cannot be reached\""
         );
-        let nothing = Report { verb: Verb::Put, took: Duration::ZERO, replies: Replies::default() };
-        assert_eq!(nothing.to_string(), "put: 0 operations in 0.000 s, 0.0000 ms on average, 0 operations/s");
+        let nothing =
+            Report { verb: Verb::Put, took: Duration::ZERO, replies: Replies::default(), was_cut: true };
+        assert_eq!(
+            nothing.to_string(),
+            "put: 0 operations in 0.000 s, 0.0000 ms on average, 0 operations/s, then a server was lost"
+        );
     }
 
     #[test]

@@ -99,7 +99,10 @@ impl Prompt {
                 let benchmark = Benchmark { verb, first, count, value_size: self.value_size };
                 match benchmark.run(&mut self.reach) {
                     Ok(report) => writeln!(output, "{report}")?,
-                    Err((report, lost)) => self.unreached(&format!("{lost}; until then {report}")),
+                    Err((report, lost)) => {
+                        writeln!(output, "{report}")?;
+                        self.unreached(&lost.to_string());
+                    }
                 }
             }
             Err(sentence) => self.misuse(&sentence),
