@@ -116,6 +116,8 @@ pub enum Aspect {
     IdleTime,
     /// How many hold the value.
     References,
+    /// Bytes that key and value are taken to cost.
+    Cost,
 }
 
 /// How SET and its like store.

@@ -98,7 +98,10 @@ pub(crate) fn late(
 pub(crate) struct Raw<'a>(pub(crate) &'a [u8]);
 
 impl Tell for Raw<'_> {
-    fn tell(self, _: Shape, into: &mut impl Sink) {
+    fn tell(self, shape: Shape, into: &mut impl Sink) {
+        if shape == Shape::Silent {
+            return;
+        }
         into.bytes().extend_from_slice(self.0);
     }
 }

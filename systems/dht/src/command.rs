@@ -4,14 +4,17 @@
 //! answers: the owner of one key, the owners of several, every core, or this core alone. So the shard routes
 //! without knowing any command's name, and parsing is the only place that does.
 
+mod cluster;
 mod connection;
 mod describe;
+mod help;
 mod keys;
 mod server;
 mod strings;
 mod table;
 
-pub use connection::{ClientWord, Credentials, Hello};
+pub use cluster::ClusterWord;
+pub use connection::{ClientWord, Credentials, Hello, Mute};
 pub use describe::describe;
 pub use server::Sections;
 pub use table::{COMMANDS, Entry, Flag, index_of};
@@ -94,12 +97,43 @@ pub enum Here<'r> {
     Client(ClientWord<'r>),
     /// COMMAND.
     Describe(Words<'r>),
+    /// CLUSTER.
+    Cluster(ClusterWord<'r>),
+    /// What is the same at any time.
+    Told(Fixed),
+    /// Whether this client wants to hear answers.
+    Mute(Mute),
+    /// CLIENT TRACKINGINFO.
+    Tracking,
+    /// ROLE.
+    Role,
+    /// ACL WHOAMI.
+    WhoAmI,
+    /// LASTSAVE.
+    LastSave,
+    /// SHUTDOWN.
+    Shutdown,
     /// CONFIG GET.
     Parameters(Words<'r>),
     /// TIME.
     Time,
     /// HELP of a container command, a line each.
     Lines(&'static [&'static str]),
+}
+
+/// An answer that never differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fixed {
+    /// A number.
+    Number(i64),
+    /// A word that is no value.
+    Simple(&'static str),
+    /// A text for people.
+    Text(&'static str),
+    /// A list of nothing.
+    Empty,
+    /// A map of nothing.
+    EmptyMap,
 }
 
 /// The words of one request, with what reading them needs to know.
@@ -205,6 +239,24 @@ pub fn parse<'r>(words: Words<'r>) -> (Option<usize>, Result<Command<'r>, Refusa
         return (Some(index), Err(Refusal::Arity(entry.name.into())));
     }
     (Some(index), (entry.parse)(words))
+}
+
+/// The same for one who has yet to say who it is: nothing but what leads to that is read.
+pub fn parse_stranger<'r>(words: Words<'r>) -> (Option<usize>, Result<Command<'r>, Refusal>) {
+    match table::find(words.at(0)) {
+        Some(index)
+            if COMMANDS[index].takes(words.len()) && !COMMANDS[index].flags.contains(&Flag::NoAuth) =>
+        {
+            (Some(index), Err(Refusal::Says(crate::dispatch::NOAUTH.into())))
+        }
+        _ => parse(words),
+    }
+}
+
+/// Whether these words begin a request of the web: a browser can be made to send such to any port.
+#[must_use]
+pub fn is_web(words: Words<'_>) -> bool {
+    words.is(0, "POST") || words.is(0, "HOST:")
 }
 
 /// A subcommand and what reads its words, its own name being word 0.

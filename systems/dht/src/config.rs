@@ -1,7 +1,9 @@
 //! What the operator meant, the same on every core. Parsed once in `serve`; nothing here is read from anywhere.
 
+use crate::login::Users;
 use crate::nodes::Node;
-use std::net::SocketAddr;
+use crate::policy::Policy;
+use std::net::{IpAddr, SocketAddr};
 
 /// The version of Redis whose words and edge cases are spoken; clients decide by it what they may use.
 pub const REDIS_VERSION: &str = "7.2.4";
@@ -17,17 +19,34 @@ pub struct Config {
     pub core_ports: Vec<SocketAddr>,
     /// Static nodes that share the keys by the ring, this one among them; empty when it has all keys that arrive.
     pub nodes: Vec<Node>,
+    /// Whom cluster clients are told to ask.
+    pub announce: Announce,
+    /// The address they are told, where it is not the one of the listener.
+    pub announce_ip: Option<IpAddr>,
+    /// Who may come in; everybody, when nobody stands there.
+    pub users: Users,
     /// The bounds.
     pub limits: Limits,
     /// The process id, as INFO shows it; 0 where there is no process.
     pub pid: u32,
 }
 
+/// Whom CLUSTER SLOTS and its like name as the owner of a slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Announce {
+    /// The owning core, by its own port.
+    #[default]
+    Cores,
+    /// The node, by the port that all cores share.
+    Node,
+}
+
 /// What each bound is and what happens when it is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections of the whole node, in equal shares for its cores (rounded up). One more is answered
-    /// `-ERR max number of clients reached` and closed.
+    /// Connections of the whole node. One more is answered `-ERR max number of clients reached` and closed. Cores tell
+    /// each other how many they have whenever that changed by a 64th of a core's share, so for a moment there may be
+    /// more or fewer by as much a core.
     pub clients_max: u32,
     /// Bytes of a key. A longer one is answered with an error.
     pub key_max: usize,
@@ -44,11 +63,19 @@ pub struct Limits {
     pub held_max: usize,
     /// Bytes of values in one answer (MGET); more is answered with an error. Under the world's `output_max`.
     pub answer_max: usize,
+    /// Bytes that keys and values may cost on this node, in equal shares for its cores; 0 for no bound. A write that
+    /// would pass its core's share makes room first or, by the policy or because room for it would cost too long, is
+    /// answered `-OOM command not allowed when used memory > 'maxmemory'.`
+    pub memory_max: u64,
+    /// What gives way to such a write.
+    pub policy: Policy,
+    /// Seconds that a client may be idle; 0 for ever. Who was silent longer is closed without a word.
+    pub idle_max_s: u32,
 }
 
 impl Default for Limits {
     /// 10,000 clients, 64 KiB a key, 16 MiB a value, 48 MiB a request, 1,024 places, 1 MiB held, 40 MiB an
-    /// answer.
+    /// answer, no bound on memory or idleness.
     fn default() -> Self {
         Self {
             clients_max: 10_000,
@@ -58,6 +85,9 @@ impl Default for Limits {
             places_max: 1024,
             held_max: 1024 * 1024,
             answer_max: 40 * 1024 * 1024,
+            memory_max: 0,
+            policy: Policy::NoEviction,
+            idle_max_s: 0,
         }
     }
 }

@@ -5,13 +5,13 @@
 
 use crate::act::{Act, Op, Payload};
 use crate::answer;
-use crate::command::{self, Command, Words};
+use crate::command::{self, Command, Many, Mute, Words};
 use crate::config::Limits;
 use crate::forward;
 use crate::frames::{self, Asked};
 use crate::peer::{Asker, Said, Text, Told};
 use crate::refusal::Refusal;
-use crate::reply::{Says, Shape};
+use crate::reply::{Reply, Says, Shape};
 use crate::session::{Session, Speaks};
 use crate::shard::{Ask, Dht};
 use machine::blob::BLOB_MIN;
@@ -19,6 +19,19 @@ use machine::{Blob, CoreId, FANOUT_MAX, Input, Now, Outbox};
 use state::Slot;
 use wire::resp::{Request, Writer};
 use wire::{Outcome, frame};
+
+/// To several keys on a port where each slot has one owner.
+const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+
+/// To one who has yet to say who it is.
+pub(crate) const NOAUTH: &str = "NOAUTH Authentication required.";
+
+/// Whether these keys are of more than one slot.
+fn crosses(many: &Many<'_>) -> bool {
+    let mut slots = many.ops().map(|op| Slot::of(op.key));
+    let first = slots.next();
+    slots.any(|slot| Some(slot) != first)
+}
 
 impl Dht {
     /// Reads as many requests as there are and may be.
@@ -128,7 +141,34 @@ impl Dht {
         if request.is_empty() {
             return input.used(used);
         }
-        let (index, parsed) = command::parse(Words::new(request, limits, now.wall));
+        if session.mute == Mute::SkipNext {
+            session.mute = Mute::Skip;
+        }
+        self.request_of(now, session, request, used, input, limits, out);
+        if session.mute == Mute::Skip {
+            session.mute = Mute::Off;
+        }
+    }
+
+    #[inline]
+    fn request_of(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        request: &Request<'_>,
+        used: usize,
+        input: &mut Input<'_>,
+        limits: &Limits,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        let words = Words::new(request, limits, now.wall);
+        let (index, parsed) =
+            if session.is_stranger { command::parse_stranger(words) } else { command::parse(words) };
+        if index.is_none() && command::is_web(words) {
+            // Somebody's browser was made to speak to us: it must neither change nor learn anything.
+            session.is_closing = true;
+            return input.used(used);
+        }
         match index {
             Some(index) => self.counts.by_command[index] += 1,
             None => self.counts.unknown += 1,
@@ -139,8 +179,11 @@ impl Dht {
             Ok(Command::One(mut op)) => {
                 let last = request.blob().map(|range| range.start);
                 self.lift_blob(&mut op, last, used, input);
-                self.one(now, session, op, Shape::from(session.version()), out);
+                self.one(now, session, op, session.shape(), out);
                 return;
+            }
+            Ok(Command::Many(many)) if session.is_core && crosses(&many) => {
+                self.refuse(session, &Refusal::Says(CROSSSLOT.into()), out);
             }
             Ok(Command::Many(many)) => match self.refuse_many(&many) {
                 None => self.many(now, session, many, limits, out),
@@ -169,6 +212,12 @@ impl Dht {
             && let Some(said) = forward::agreed(&input.bytes()[frame::HEADER..used])
         {
             self.agree(session, said, out);
+            return input.used(used);
+        }
+        if session.is_stranger {
+            let mut words = Vec::new();
+            frame::write_reply(&mut words, frame::Reply::Failure(NOAUTH.as_bytes()));
+            self.say_raw(session, &words, out);
             return input.used(used);
         }
         match frames::asked(request, limits) {
@@ -226,6 +275,9 @@ impl Dht {
         }
         if owner == self.seat.core {
             let reply = self.store.execute(slot, op, now.wall);
+            if let Reply::Refused(fault) = &reply {
+                self.counts.error(fault.words());
+            }
             answer::at_once(session, &mut self.direct, reply, shape, out);
             return;
         }
@@ -280,6 +332,10 @@ impl Dht {
         out: &mut impl Outbox<Said = Said>,
     ) {
         let words = refusal.words();
+        self.counts.error(&words);
+        if let Some(index) = session.last {
+            self.counts.refused[index] += 1;
+        }
         self.say(session, |writer| writer.error(words.as_bytes()), out);
     }
 
@@ -290,7 +346,7 @@ impl Dht {
         write: impl FnOnce(&mut Writer<'_>),
         out: &mut impl Outbox<Said = Said>,
     ) {
-        let shape = Shape::from(session.version());
+        let shape = session.shape();
         answer::at_once(session, &mut self.direct, Says(write), shape, out);
     }
 

@@ -346,7 +346,7 @@ fn write(conn: ConnId, op: &Op<'_>, shape: Shape, out: &mut impl Outbox) {
     let (verb, between): (&[u8], &[u8]) = match shape {
         Shape::Put => (b"put ", b" "),
         Shape::Rem => (b"rem ", b""),
-        Shape::Get | Shape::Two | Shape::Three => (b"get ", b""),
+        Shape::Get | Shape::Two | Shape::Three | Shape::Silent => (b"get ", b""),
     };
     let length = verb.len() + op.key.len() + between.len() + op.payload.bytes().len();
     let mut bytes = Vec::with_capacity(frame::HEADER + length);

@@ -24,6 +24,12 @@ pub enum Fold {
     Values(Vec<Option<Got>>),
     /// Lines one after another.
     Text(String),
+    /// Keys one after another.
+    Keys(Vec<Vec<u8>>),
+    /// OK when one was let go, else that there was none.
+    Killed(i64),
+    /// What MEMORY STATS tells of how the cores do.
+    Memory(Vec<Stats>),
     /// The sections of INFO, from how the cores do.
     Info {
         /// Which.
@@ -101,7 +107,9 @@ impl Sum {
     pub fn add(&mut self, part: Part) {
         match (&mut self.fold, part) {
             (_, Part::Refused(fault)) => self.refused = Some(fault),
-            (Fold::Sum(sum), Part::Count(number)) => *sum += number,
+            (Fold::Sum(sum) | Fold::Killed(sum), Part::Count(number)) => *sum += number,
+            (Fold::Keys(keys), Part::Keys(more)) => keys.extend(more),
+            (Fold::Memory(cores), Part::Stats(stats)) => cores.push(*stats),
             (Fold::Text(text), Part::Text(more)) => text.push_str(&more),
             (Fold::Info { cores, .. }, Part::Stats(stats)) => cores.push(*stats),
             (Fold::Values(_), Part::Values(values)) => {
@@ -130,6 +138,9 @@ impl Sum {
 
 impl Tell for Sum {
     fn tell(self, shape: Shape, into: &mut impl Sink) {
+        if shape == Shape::Silent {
+            return;
+        }
         let version = shape.version();
         match (self.refused, self.fold) {
             (Some(fault), _) => Reply::Refused(fault).tell(shape, into),
@@ -138,6 +149,14 @@ impl Tell for Sum {
             (None, Fold::Text(text)) => {
                 Writer::new(into.bytes(), version).verbatim(*b"txt", text.as_bytes());
             }
+            (None, Fold::Keys(keys)) => {
+                let mut writer = Writer::new(into.bytes(), version);
+                writer.array(keys.len());
+                keys.iter().for_each(|key| writer.bulk(key));
+            }
+            (None, Fold::Killed(0)) => Writer::new(into.bytes(), version).error("ERR No such client"),
+            (None, Fold::Killed(_)) => Reply::Ok.tell(shape, into),
+            (None, Fold::Memory(cores)) => info::memory(&cores, &mut Writer::new(into.bytes(), version)),
             (None, Fold::Info { sections, facts, cores }) => {
                 let text = info::text(&sections, &facts, cores);
                 Writer::new(into.bytes(), version).verbatim(*b"txt", text.as_bytes());

@@ -1,9 +1,12 @@
 //! INFO: how the server does, in the lines that tools read.
 
-use crate::command::Sections;
+use crate::command::{COMMANDS, Sections};
 use crate::config::REDIS_VERSION;
 use crate::peer::Stats;
+use crate::policy::Policy;
 use core::fmt::Write as _;
+use std::collections::BTreeMap;
+use wire::resp::Writer;
 
 /// What INFO tells of the process, the same whichever core is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,93 +17,203 @@ pub struct Facts {
     pub port: u16,
     /// How long it has run, in seconds.
     pub uptime_seconds: u64,
+    /// Since when, in seconds after 1970.
+    pub started_second: u64,
     /// The most clients it takes.
     pub clients_max: u32,
+    /// The most bytes that keys and values may cost; 0 for no bound.
+    pub memory_max: u64,
+    /// What gives way when they cost more.
+    pub policy: Policy,
+    /// On how many cores.
+    pub cores: u16,
+    /// Whether the asker came by a core's own port.
+    pub is_cluster: bool,
 }
 
 /// The text, with a blank line between sections.
 #[must_use]
 pub fn text(sections: &Sections, facts: &Facts, mut cores: Vec<Stats>) -> String {
     cores.sort_unstable_by_key(|stats| stats.core);
-    let sum = |of: fn(&Stats) -> u64| cores.iter().map(of).sum::<u64>();
     let mut text = String::new();
-    let mut section = |name: &str, title: &str, lines: &dyn Fn(&mut String)| {
-        if sections.has(name) {
+    let mut section = |name: &str, title: &str, is_usual: bool, write: fn(&mut String, &Facts, &[Stats])| {
+        if sections.has(name, is_usual) {
             if !text.is_empty() {
                 text.push_str("\r\n");
             }
             let _ = write!(text, "# {title}\r\n");
-            lines(&mut text);
+            write(&mut text, facts, &cores);
         }
     };
-    section("server", "Server", &|text| server(text, facts));
-    section("clients", "Clients", &|text| {
-        line(text, "connected_clients", sum(|stats| stats.connections));
-        line(text, "maxclients", facts.clients_max);
-        line(text, "blocked_clients", 0);
-    });
-    section("memory", "Memory", &|text| {
-        line(text, "used_memory", sum(|stats| stats.bytes));
-        line(text, "maxmemory", 0);
-        line(text, "maxmemory_policy", "noeviction");
-    });
-    section("persistence", "Persistence", &|text| {
-        line(text, "loading", 0);
-        line(text, "rdb_bgsave_in_progress", 0);
-        line(text, "aof_enabled", 0);
-    });
-    section("stats", "Stats", &|text| {
-        line(text, "total_connections_received", sum(|stats| stats.accepted));
-        line(text, "total_commands_processed", sum(|stats| stats.commands));
-        line(text, "total_net_input_bytes", sum(|stats| stats.bytes_in));
-        line(text, "rejected_connections", sum(|stats| stats.rejected));
-        line(text, "expired_keys", sum(|stats| stats.expired));
-        line(text, "evicted_keys", 0);
-        line(text, "keyspace_hits", sum(|stats| stats.hits));
-        line(text, "keyspace_misses", sum(|stats| stats.misses));
-        line(text, "core_hops", sum(|stats| stats.hops));
-    });
-    section("replication", "Replication", &|text| {
-        line(text, "role", "master");
-        line(text, "connected_slaves", 0);
-    });
-    section("cores", "Cores", &|text| {
-        for stats in &cores {
-            let _ = write!(
-                text,
-                "core{}:keys={},bytes={},clients={},commands={},hops={},hits={},misses={},expired={}\r\n",
-                stats.core,
-                stats.keys,
-                stats.bytes,
-                stats.connections,
-                stats.commands,
-                stats.hops,
-                stats.hits,
-                stats.misses,
-                stats.expired
-            );
-        }
-    });
-    section("cluster", "Cluster", &|text| line(text, "cluster_enabled", 0));
-    section("keyspace", "Keyspace", &|text| {
-        let keys = sum(|stats| stats.keys);
-        if keys > 0 {
-            let expiring = sum(|stats| stats.expiring);
-            let _ = write!(text, "db0:keys={keys},expires={expiring},avg_ttl=0\r\n");
-        }
-    });
+    section("server", "Server", true, server);
+    section("clients", "Clients", true, clients);
+    section("memory", "Memory", true, memory_lines);
+    section("persistence", "Persistence", true, persistence);
+    section("stats", "Stats", true, stats);
+    section("replication", "Replication", true, replication);
+    section("cpu", "CPU", true, |text, facts, _| line(text, "cores", facts.cores));
+    section("cores", "Cores", true, each_core);
+    section("commandstats", "Commandstats", false, commands);
+    section("errorstats", "Errorstats", true, errors);
+    section("cluster", "Cluster", true, |text, _, _| line(text, "cluster_enabled", 1));
+    section("keyspace", "Keyspace", true, keyspace);
     text
 }
 
-fn server(text: &mut String, facts: &Facts) {
+fn sum(cores: &[Stats], of: fn(&Stats) -> u64) -> u64 {
+    cores.iter().map(of).sum()
+}
+
+fn server(text: &mut String, facts: &Facts, _: &[Stats]) {
     line(text, "redis_version", REDIS_VERSION);
     line(text, "ringwise_version", env!("CARGO_PKG_VERSION"));
-    line(text, "redis_mode", "standalone");
+    line(text, "redis_mode", if facts.is_cluster { "cluster" } else { "standalone" });
     line(text, "arch_bits", usize::BITS);
     line(text, "process_id", facts.pid);
     line(text, "tcp_port", facts.port);
     line(text, "uptime_in_seconds", facts.uptime_seconds);
     line(text, "uptime_in_days", facts.uptime_seconds / 86_400);
+}
+
+fn clients(text: &mut String, facts: &Facts, cores: &[Stats]) {
+    line(text, "connected_clients", sum(cores, |stats| stats.connections));
+    line(text, "cluster_connections", 0);
+    line(text, "maxclients", facts.clients_max);
+    line(text, "blocked_clients", 0);
+    line(text, "tracking_clients", 0);
+    line(text, "clients_in_timeout_table", 0);
+    line(text, "idle_clients_closed", sum(cores, |stats| stats.idled));
+    line(text, "overfull_clients_closed", sum(cores, |stats| stats.overfull));
+}
+
+fn memory_lines(text: &mut String, facts: &Facts, cores: &[Stats]) {
+    let (dataset, held) = (sum(cores, |stats| stats.bytes), sum(cores, |stats| stats.held));
+    line(text, "used_memory", dataset + held);
+    line(text, "used_memory_human", human(dataset + held));
+    line(text, "used_memory_dataset", dataset);
+    line(text, "mem_clients_normal", held);
+    line(text, "maxmemory", facts.memory_max);
+    line(text, "maxmemory_human", human(facts.memory_max));
+    line(text, "maxmemory_per_core", facts.memory_max / u64::from(facts.cores.max(1)));
+    line(text, "maxmemory_policy", facts.policy.name());
+    line(text, "mem_allocator", "mimalloc");
+}
+
+fn persistence(text: &mut String, facts: &Facts, _: &[Stats]) {
+    line(text, "loading", 0);
+    line(text, "async_loading", 0);
+    line(text, "rdb_changes_since_last_save", 0);
+    line(text, "rdb_bgsave_in_progress", 0);
+    line(text, "rdb_last_save_time", facts.started_second);
+    line(text, "rdb_last_bgsave_status", "ok");
+    line(text, "aof_enabled", 0);
+    line(text, "aof_rewrite_in_progress", 0);
+    line(text, "aof_last_write_status", "ok");
+}
+
+fn stats(text: &mut String, _: &Facts, cores: &[Stats]) {
+    line(text, "total_connections_received", sum(cores, |stats| stats.accepted));
+    line(text, "total_commands_processed", sum(cores, |stats| stats.commands));
+    line(text, "total_net_input_bytes", sum(cores, |stats| stats.bytes_in));
+    line(text, "rejected_connections", sum(cores, |stats| stats.rejected));
+    line(text, "expired_keys", sum(cores, |stats| stats.expired));
+    line(text, "evicted_keys", sum(cores, |stats| stats.evicted));
+    line(text, "evicted_clients", 0);
+    line(text, "keyspace_hits", sum(cores, |stats| stats.hits));
+    line(text, "keyspace_misses", sum(cores, |stats| stats.misses));
+    line(text, "pubsub_channels", 0);
+    line(text, "pubsub_patterns", 0);
+    line(text, "total_error_replies", sum(cores, |stats| stats.errors.iter().map(|(_, count)| count).sum()));
+    line(text, "core_hops", sum(cores, |stats| stats.hops));
+}
+
+fn replication(text: &mut String, _: &Facts, _: &[Stats]) {
+    line(text, "role", "master");
+    line(text, "connected_slaves", 0);
+    line(text, "master_failover_state", "no-failover");
+    line(text, "master_repl_offset", 0);
+}
+
+fn each_core(text: &mut String, _: &Facts, cores: &[Stats]) {
+    for stats in cores {
+        let _ = write!(
+            text,
+            "core{}:keys={},bytes={},clients={},commands={},hops={},hits={},misses={},expired={},evicted={}\r\n",
+            stats.core,
+            stats.keys,
+            stats.bytes,
+            stats.connections,
+            stats.commands,
+            stats.hops,
+            stats.hits,
+            stats.misses,
+            stats.expired,
+            stats.evicted
+        );
+    }
+}
+
+/// How long a command took is not measured: a core looks at the clock once for all that came together.
+fn commands(text: &mut String, _: &Facts, cores: &[Stats]) {
+    for (index, entry) in COMMANDS.iter().enumerate() {
+        let of =
+            |of: fn(&Stats) -> &Vec<u64>| cores.iter().filter_map(|stats| of(stats).get(index)).sum::<u64>();
+        let (read, refused) = (of(|stats| &stats.by_command), of(|stats| &stats.refused));
+        if read > 0 {
+            let calls = read.saturating_sub(refused);
+            let _ = write!(
+                text,
+                "cmdstat_{}:calls={calls},usec=0,usec_per_call=0.00,rejected_calls={refused},failed_calls=0\r\n",
+                entry.name
+            );
+        }
+    }
+}
+
+fn errors(text: &mut String, _: &Facts, cores: &[Stats]) {
+    let mut all: BTreeMap<&str, u64> = BTreeMap::new();
+    for (code, count) in cores.iter().flat_map(|stats| &stats.errors) {
+        *all.entry(code).or_default() += count;
+    }
+    for (code, count) in all {
+        let _ = write!(text, "errorstat_{code}:count={count}\r\n");
+    }
+}
+
+fn keyspace(text: &mut String, _: &Facts, cores: &[Stats]) {
+    let keys = sum(cores, |stats| stats.keys);
+    if keys > 0 {
+        let expiring = sum(cores, |stats| stats.expiring);
+        let _ = write!(text, "db0:keys={keys},expires={expiring},avg_ttl=0\r\n");
+    }
+}
+
+/// MEMORY STATS, as far as it is known.
+pub fn memory(cores: &[Stats], into: &mut Writer<'_>) {
+    let (dataset, held) = (sum(cores, |stats| stats.bytes), sum(cores, |stats| stats.held));
+    let keys = sum(cores, |stats| stats.keys);
+    let fields = [
+        ("total.allocated", dataset + held),
+        ("clients.normal", held),
+        ("overhead.total", held),
+        ("keys.count", keys),
+        ("keys.bytes-per-key", dataset.checked_div(keys).unwrap_or(0)),
+        ("dataset.bytes", dataset),
+    ];
+    into.map(fields.len());
+    for (name, value) in fields {
+        into.bulk(name.as_bytes());
+        into.integer(i64::try_from(value).unwrap_or(i64::MAX));
+    }
+}
+
+/// Bytes as people read them.
+fn human(bytes: u64) -> String {
+    let units = [(30, "G"), (20, "M"), (10, "K")];
+    match units.into_iter().find(|(shift, _)| bytes >> shift > 0) {
+        Some((shift, unit)) => format!("{:.2}{unit}", bytes as f64 / (1_u64 << shift) as f64),
+        None => format!("{bytes}B"),
+    }
 }
 
 fn line(text: &mut String, name: &str, value: impl core::fmt::Display) {
@@ -115,7 +228,7 @@ mod tests {
     fn cores_are_summed_up_and_told_one_by_one() {
         let core = |core, keys| Stats { core, keys, hits: 2, ..Stats::default() };
         let facts = Facts { port: 6379, ..Facts::default() };
-        let all = text(&Sections::All, &facts, vec![core(1, 5), core(0, 3)]);
+        let all = text(&Sections::Usual, &facts, vec![core(1, 5), core(0, 3)]);
         assert!(all.starts_with("# Server\r\nredis_version:"));
         assert!(all.contains("\r\n\r\n# Stats\r\n") && all.contains("keyspace_hits:4\r\n"));
         assert!(all.contains("core0:keys=3,") && all.contains("core1:keys=5,"));

@@ -21,6 +21,8 @@
 
 pub mod act;
 mod answer;
+pub mod clients;
+mod cluster;
 pub mod command;
 pub mod config;
 mod dispatch;
@@ -31,9 +33,11 @@ pub mod gather;
 pub mod glob;
 pub mod info;
 mod local;
+pub mod login;
 pub mod nodes;
 pub mod parameter;
 pub mod peer;
+pub mod policy;
 pub mod refusal;
 pub mod reply;
 pub mod session;
@@ -41,6 +45,6 @@ mod several;
 mod shard;
 pub mod store;
 
-pub use config::{Config, Limits};
+pub use config::{Announce, Config, Limits};
 pub use peer::{Heard, Said};
-pub use shard::Dht;
+pub use shard::{Dht, ENDING};

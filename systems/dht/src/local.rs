@@ -1,8 +1,11 @@
 //! Commands that this core answers from what it knows of the connection and itself.
 
-use crate::command::{ClientWord, Credentials, Hello, Here, Words, describe};
+use crate::answer::{self, Raw};
+use crate::cluster::View;
+use crate::command::{ClientWord, ClusterWord, Credentials, Fixed, Hello, Here, Mute, Words, describe};
 use crate::config::REDIS_VERSION;
 use crate::glob;
+use crate::login::DEFAULT;
 use crate::parameter;
 use crate::peer::Said;
 use crate::refusal::Refusal;
@@ -24,17 +27,44 @@ impl Dht {
             Here::Ping(Some(word)) | Here::Echo(word) => self.say(session, |writer| writer.bulk(word), out),
             Here::Nothing => self.say(session, |writer| writer.ok(), out),
             Here::Hello(hello) => self.hello(session, hello, out),
-            Here::Auth(credentials) => match log_in(credentials) {
+            Here::Auth(credentials) => match self.log_in(session, credentials) {
                 Ok(()) => self.say(session, |writer| writer.ok(), out),
                 Err(refusal) => self.refuse(session, &refusal, out),
             },
+            Here::Cluster(word) => self.cluster(session, word, out),
+            Here::Told(fixed) => self.say(session, |writer| fixed_reply(fixed, writer), out),
+            Here::Mute(Mute::SkipNext) if session.mute == Mute::On => {}
+            Here::Mute(mute) => {
+                session.mute = mute;
+                if mute == Mute::Off {
+                    self.say(session, |writer| writer.ok(), out);
+                }
+            }
+            Here::Tracking => self.say(session, tracking, out),
+            Here::Role => self.say(session, role, out),
+            Here::WhoAmI => {
+                let user = session.about.user.clone();
+                self.say(session, |writer| writer.bulk(user.as_bytes()), out);
+            }
+            Here::LastSave => {
+                let second = (self.started.wall.millis() / 1000) as i64;
+                self.say(session, |writer| writer.integer(second), out);
+            }
+            Here::Shutdown => {
+                // Not answered: it ends with the process, which whoever runs us ends.
+                self.ending = Some((session.conn, session.pipeline.wait()));
+                session.is_closing = true;
+            }
             Here::Quit => {
                 self.say(session, |writer| writer.ok(), out);
                 session.is_closing = true;
             }
             Here::Reset => {
                 session.speak(Version::Two);
+                session.mute = Mute::Off;
                 session.about.name = Box::default();
+                session.about.user = DEFAULT.into();
+                session.set_stranger(!self.config.users.is_open());
                 self.say(session, |writer| writer.simple("RESET"), out);
             }
             Here::Client(word) => self.client(now, session, word, out),
@@ -51,9 +81,47 @@ impl Dht {
         }
     }
 
+    /// Lets somebody in, or says why not. Where everybody may come in, the default user may say any secret.
+    fn log_in(&self, session: &mut Session, credentials: Credentials<'_>) -> Result<(), Refusal> {
+        let users = &self.config.users;
+        let name = credentials.user.unwrap_or(DEFAULT.as_bytes());
+        if users.is_open() && credentials.user.is_none() {
+            return Err(Refusal::Says(
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+                 configuration is correct?"
+                    .into(),
+            ));
+        }
+        let is_welcome =
+            if users.is_open() { name == DEFAULT.as_bytes() } else { users.admit(name, credentials.secret) };
+        if !is_welcome {
+            let says = "WRONGPASS invalid username-password pair or user is disabled.";
+            return Err(Refusal::Says(says.into()));
+        }
+        session.about.user = String::from_utf8_lossy(name).into();
+        session.set_stranger(false);
+        Ok(())
+    }
+
+    fn cluster(&mut self, session: &mut Session, word: ClusterWord<'_>, out: &mut impl Outbox<Said = Said>) {
+        let view = View {
+            placement: &self.placement,
+            config: &self.config,
+            seat: self.seat,
+            is_core: session.is_core,
+        };
+        let mut bytes = Vec::new();
+        view.write(word, &mut Writer::new(&mut bytes, session.version()));
+        answer::at_once(session, &mut self.direct, Raw(&bytes), session.shape(), out);
+    }
+
     fn hello(&mut self, session: &mut Session, hello: Hello<'_>, out: &mut impl Outbox<Said = Said>) {
-        if let Some(Err(refusal)) = hello.credentials.map(log_in) {
+        let logged_in = hello.credentials.map(|credentials| self.log_in(session, credentials));
+        if let Some(Err(refusal)) = logged_in {
             return self.refuse(session, &refusal, out);
+        }
+        if session.is_stranger {
+            return self.refuse(session, &Refusal::Says(HELLO_FIRST.into()), out);
         }
         if let Some(name) = hello.name {
             session.about.name = name.into();
@@ -66,6 +134,7 @@ impl Dht {
             Version::Two => 2,
             Version::Three => 3,
         };
+        let mode = if session.is_core { "cluster" } else { "standalone" };
         let write = |writer: &mut Writer<'_>| {
             writer.map(7);
             let mut words = |name: &str, value: &str| {
@@ -82,7 +151,7 @@ impl Dht {
                 writer.bulk(name.as_bytes());
                 writer.bulk(value.as_bytes());
             };
-            words("mode", "standalone");
+            words("mode", mode);
             words("role", "master");
             writer.bulk(b"modules");
             writer.array(0);
@@ -130,12 +199,13 @@ impl Dht {
     }
 
     fn parameters(&mut self, session: &mut Session, words: Words<'_>, out: &mut impl Outbox<Said = Said>) {
-        let wanted: Vec<(&str, String)> = parameter::all(&self.config.limits)
-            .into_iter()
-            .filter(|(name, _)| {
-                words.from(1).any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
-            })
-            .collect();
+        let wanted: Vec<(&str, String)> =
+            parameter::all(&self.config.limits, self.config.resp.map_or(0, |at| at.port()))
+                .into_iter()
+                .filter(|(name, _)| {
+                    words.from(1).any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
+                })
+                .collect();
         let write = |writer: &mut Writer<'_>| {
             writer.map(wanted.len());
             for (name, value) in &wanted {
@@ -154,22 +224,46 @@ impl Dht {
         self.counts.rejected = 0;
         self.counts.hops = 0;
         self.counts.bytes_in = 0;
+        self.counts.idled = 0;
+        self.counts.overfull = 0;
+        self.counts.refused.fill(0);
+        self.counts.errors.clear();
     }
 }
 
-/// Nobody has a password here: the default user may say any, and there are no others.
-fn log_in(credentials: Credentials<'_>) -> Result<(), Refusal> {
-    match credentials.user {
-        Some(b"default") => Ok(()),
-        Some(_) => {
-            Err(Refusal::Says("WRONGPASS invalid username-password pair or user is disabled.".into()))
-        }
-        None => Err(Refusal::Says(
-            "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
-             configuration is correct?"
-                .into(),
-        )),
+/// To a HELLO that does not say who it is, where one must.
+const HELLO_FIRST: &str = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> \
+    AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same \
+    time";
+
+fn fixed_reply(fixed: Fixed, writer: &mut Writer<'_>) {
+    match fixed {
+        Fixed::Number(number) => writer.integer(number),
+        Fixed::Simple(word) => writer.simple(word),
+        Fixed::Text(text) => writer.verbatim(*b"txt", text.as_bytes()),
+        Fixed::Empty => writer.array(0),
+        Fixed::EmptyMap => writer.map(0),
     }
+}
+
+/// CLIENT TRACKINGINFO, of one who is told nothing of changes.
+fn tracking(writer: &mut Writer<'_>) {
+    writer.map(3);
+    writer.bulk(b"flags");
+    writer.set(1);
+    writer.bulk(b"off");
+    writer.bulk(b"redirect");
+    writer.integer(-1);
+    writer.bulk(b"prefixes");
+    writer.array(0);
+}
+
+/// ROLE, of one without copies.
+fn role(writer: &mut Writer<'_>) {
+    writer.array(3);
+    writer.bulk(b"master");
+    writer.integer(0);
+    writer.array(0);
 }
 
 /// Seconds since 1970, and the microseconds of this one.

@@ -4,6 +4,8 @@
 #![allow(missing_docs, reason = "the derive writes types beside ours, without docs for their fields")]
 
 use crate::act::{Act, Kind};
+use crate::clients::Filter;
+use crate::parameter::Change;
 use crate::refusal::Fault;
 use crate::reply::{Reply, Shape};
 use machine::Blob;
@@ -53,6 +55,8 @@ pub enum Said {
         /// The question.
         question: Question,
     },
+    /// So many clients are connected to me.
+    Crowd(u32),
     /// A core's part of what is gathered.
     Part {
         /// The gathering.
@@ -166,7 +170,7 @@ pub struct Item {
 }
 
 /// What all cores are asked.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// How many keys have you?
     Size,
@@ -177,12 +181,20 @@ pub enum Question {
     /// Count from zero again.
     ResetStats,
     /// Who is connected to you?
-    Clients {
-        /// Of a type that nobody here has.
-        none: bool,
+    Clients(Filter),
+    /// Let these clients go.
+    Kill(Filter),
+    /// From now on these bounds hold.
+    Change(Change),
+    /// How many keys have you of this slot?
+    SlotSize(u16),
+    /// Which keys have you of this slot?
+    SlotKeys {
+        /// The slot.
+        slot: u16,
+        /// At most so many.
+        count: u32,
     },
-    /// Take at most so many clients, over all cores.
-    ClientsMax(u32),
 }
 
 /// A part of what is gathered.
@@ -194,6 +206,8 @@ pub enum Part {
     Count(i64),
     /// The values that are there, by the places of their keys.
     Values(Vec<(u32, Vec<u8>)>),
+    /// Keys.
+    Keys(Vec<Vec<u8>>),
     /// How a core does.
     Stats(Box<Stats>),
     /// Lines.
@@ -203,7 +217,7 @@ pub enum Part {
 }
 
 /// How a core does.
-#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Which core.
     pub core: u16,
@@ -231,6 +245,20 @@ pub struct Stats {
     pub hops: u64,
     /// Bytes of requests read.
     pub bytes_in: u64,
+    /// Bytes that connections are taken to cost, with the answers that wait here.
+    pub held: u64,
+    /// Keys that gave way to others.
+    pub evicted: u64,
+    /// Clients let go because they were idle.
+    pub idled: u64,
+    /// Clients cut off because they did not take their answers.
+    pub overfull: u64,
+    /// Requests read, by command.
+    pub by_command: Vec<u64>,
+    /// Of those, refused before they were done.
+    pub refused: Vec<u64>,
+    /// Errors told, by their first word.
+    pub errors: Vec<(String, u64)>,
 }
 
 /// The value that an archived one was made of. For types without pointers it costs what a copy does.

@@ -21,6 +21,8 @@ pub enum Fault {
     ExpireTime,
     /// There is no such key.
     NoSuchKey,
+    /// There is no room for what would be stored.
+    OutOfMemory,
     /// How often keys are used is not counted.
     NoFrequency,
     /// So much waits on this core for keys that several cores change together that nothing more may.
@@ -42,6 +44,7 @@ impl Fault {
             Self::NotFinite => "ERR increment would produce NaN or Infinity",
             Self::ExpireTime => "ERR invalid expire time in 'getex' command",
             Self::NoSuchKey => "ERR no such key",
+            Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
             Self::NoFrequency => {
                 "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
                  switching between policies at runtime LRU and LFU data will take some time to adjust."

@@ -43,6 +43,8 @@ pub enum Shape {
     Get,
     /// Framed text, to a rem.
     Rem,
+    /// Nothing is told: the client wants to hear no answer.
+    Silent,
 }
 
 impl Shape {
@@ -51,7 +53,7 @@ impl Shape {
     pub const fn version(self) -> Version {
         match self {
             Self::Three => Version::Three,
-            Self::Two | Self::Put | Self::Get | Self::Rem => Version::Two,
+            Self::Two | Self::Put | Self::Get | Self::Rem | Self::Silent => Version::Two,
         }
     }
 }
@@ -85,6 +87,7 @@ impl Tell for Reply<'_> {
         match shape {
             Shape::Two | Shape::Three => resp(self, shape.version(), into),
             Shape::Put | Shape::Get | Shape::Rem => framed(self, shape, into),
+            Shape::Silent => {}
         }
     }
 }
@@ -96,6 +99,9 @@ pub struct Says<F>(pub F);
 impl<F: FnOnce(&mut Writer<'_>)> Tell for Says<F> {
     #[inline]
     fn tell(self, shape: Shape, into: &mut impl Sink) {
+        if shape == Shape::Silent {
+            return;
+        }
         (self.0)(&mut Writer::new(into.bytes(), shape.version()));
     }
 }

@@ -4,12 +4,14 @@
 //! outstanding, an output that is full, an end that was asked for by either side. Each is a plain fact here, and
 //! [`Session::is_full`] and [`Session::is_over`] are the only places where they are put together.
 
+use crate::command::Mute;
 use crate::config::Limits;
 use crate::gather::Sum;
 use crate::peer::Told;
 use crate::reply::Shape;
 use machine::{Address, Blob, ConnId, Instant, Pipeline, Ticket};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use wire::resp::{self, Reader, Version};
 
 /// One connection.
@@ -33,6 +35,12 @@ pub struct Session {
     pub is_closing: bool,
     /// It is another node, which asks for keys of ours alone.
     pub is_node: bool,
+    /// It came by this core's own port.
+    pub is_core: bool,
+    /// It has yet to say who it is.
+    pub is_stranger: bool,
+    /// Whether it hears answers.
+    pub mute: Mute,
     /// When it last asked.
     pub asked: Instant,
     /// Its last command, as its place in the table.
@@ -62,6 +70,10 @@ pub struct About {
     pub number: u64,
     /// Where it is.
     pub from: Address,
+    /// Where it came to, if that is one address.
+    pub at: Option<SocketAddr>,
+    /// Who it is.
+    pub user: Box<str>,
     /// What it calls itself.
     pub name: Box<[u8]>,
     /// Its library.
@@ -121,6 +133,9 @@ impl Session {
             is_half: false,
             is_closing: false,
             is_node: false,
+            is_core: false,
+            is_stranger: false,
+            mute: Mute::Off,
             asked: about.since,
             last: None,
             about: Box::new(about),
@@ -134,6 +149,32 @@ impl Session {
             Speaks::Resp { version, .. } => version,
             Speaks::Frames => Version::Two,
         }
+    }
+
+    /// How an answer to what it asks now is told.
+    #[must_use]
+    #[inline]
+    pub fn shape(&self) -> Shape {
+        match self.mute {
+            Mute::Off | Mute::SkipNext => Shape::from(self.version()),
+            Mute::On | Mute::Skip => Shape::Silent,
+        }
+    }
+
+    /// From now on it has to say who it is before anything else, or has said it.
+    pub fn set_stranger(&mut self, is_stranger: bool) {
+        self.is_stranger = is_stranger;
+        if let Speaks::Resp { reader, .. } = &mut self.speaks {
+            reader.set_limits(resp::Limits { stranger: is_stranger, ..reader.limits() });
+        }
+    }
+
+    /// Bytes that it is taken to cost: itself, its name, and the answers that wait here.
+    #[must_use]
+    pub fn cost(&self) -> usize {
+        let about = &self.about;
+        let names = about.name.len() + about.library.len() + about.library_version.len();
+        size_of::<Self>() + size_of::<About>() + names + self.pipeline.held()
     }
 
     /// From now on it speaks this version.
@@ -175,16 +216,22 @@ impl Session {
             Version::Three => 3,
         };
         format!(
-            "id={} addr={} name={} age={} idle={} flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 watch=0 pipeline={} \
-             core={core} cmd={last} user=default lib-name={} lib-ver={} resp={resp}",
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 watch=0 \
+             qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 obl=0 oll={} omem={} tot-mem={} events=r cmd={last} user={} \
+             redir=-1 resp={resp} lib-name={} lib-ver={} pipeline={} core={core}",
             about.number,
             about.from,
+            about.at.map_or_else(String::new, |at| at.to_string()),
             text(&about.name),
             seconds(about.since),
             seconds(self.asked),
-            self.pipeline.len(),
+            self.late.len(),
+            self.pipeline.held(),
+            self.cost(),
+            about.user,
             text(&about.library),
             text(&about.library_version),
+            self.pipeline.len(),
         )
     }
 }

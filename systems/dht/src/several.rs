@@ -8,9 +8,10 @@ use crate::answer;
 use crate::command::Many;
 use crate::config::Limits;
 use crate::gather::{Fold, Gather, Sum};
+use crate::info::Facts;
 use crate::peer::{ArchivedItem, Item, Part, Question, Said, Text};
 use crate::refusal::Fault;
-use crate::reply::{Reply, Shape};
+use crate::reply::Reply;
 use crate::session::{Answer, Late, Session};
 use crate::shard::Dht;
 use machine::id::Key;
@@ -62,18 +63,26 @@ impl Dht {
         out: &mut impl Outbox<Said = Said>,
     ) {
         if let Fold::Info { facts, .. } = &mut fold {
-            **facts = self.facts(now);
+            **facts = Facts { is_cluster: session.is_core, ..self.facts(now) };
         }
         let mut sum = Sum::new(fold, 0, &self.config.limits);
-        sum.add(self.part_of_all(question, now));
-        if let Question::Clients { none: false } = question {
-            // The one that asks is out of its place while it is served.
-            sum.add(Part::Text(session.line(now.at, self.seat.core.0) + "\n"));
+        sum.add(self.part_of_all(question.clone(), now));
+        // The one that asks is out of its place while it is served.
+        match &question {
+            Question::Clients(filter) if filter.has(session) => {
+                sum.add(Part::Text(session.line(now.at, self.seat.core.0) + "\n"));
+            }
+            Question::Kill(filter) if !filter.skips_asker && filter.has(session) => {
+                sum.add(Part::Count(1));
+                session.is_closing = true;
+            }
+            _ => {}
         }
+        self.close_killed(out);
         let others = usize::from(self.seat.cores) - 1;
         let Some(gather) = self.gather(session, sum, others, out) else { return };
         for core in self.seat.other_cores() {
-            self.tell(core, Said::AskAll { gather, question }, None, out);
+            self.tell(core, Said::AskAll { gather, question: question.clone() }, None, out);
         }
     }
 
@@ -85,7 +94,7 @@ impl Dht {
         missing: usize,
         out: &mut impl Outbox<Said = Said>,
     ) -> Option<u64> {
-        let shape = Shape::from(session.version());
+        let shape = session.shape();
         if missing == 0 {
             answer::at_once(session, &mut self.direct, sum, shape, out);
             return None;
@@ -166,14 +175,27 @@ impl Dht {
                 self.reset_stats();
                 Part::Done
             }
-            Question::Clients { none: true } => Part::Text(String::new()),
-            Question::Clients { none: false } => {
-                let lines = self.sessions.iter().map(|session| session.line(now.at, self.seat.core.0) + "\n");
-                Part::Text(lines.collect())
+            Question::Clients(filter) => {
+                let meant = self.sessions.iter().filter(|session| filter.has(session));
+                Part::Text(meant.map(|session| session.line(now.at, self.seat.core.0) + "\n").collect())
             }
-            Question::ClientsMax(clients_max) => {
-                self.config.limits.clients_max = clients_max;
+            Question::Kill(filter) => {
+                let meant = self.sessions.iter().filter(|session| filter.has(session));
+                let before = self.killed.len();
+                self.killed.extend(meant.map(|session| session.conn));
+                Part::Count((self.killed.len() - before) as i64)
+            }
+            Question::Change(change) => {
+                change.apply(&mut self.config.limits);
+                self.bounds_changed();
                 Part::Done
+            }
+            Question::SlotSize(slot) => {
+                Part::Count(Slot::new(slot).map_or(0, |slot| self.store.slot_len(slot) as i64))
+            }
+            Question::SlotKeys { slot, count } => {
+                let keys = |slot| self.store.slot_keys(slot, count as usize, now.wall);
+                Part::Keys(Slot::new(slot).map_or_else(Vec::new, keys))
             }
         }
     }

@@ -1,21 +1,23 @@
 //! The shard of a core: which event goes to which noun. Nothing is decided here but that.
 
 use crate::answer::{self, Direct};
+use crate::clients::Crowd;
 use crate::command::COMMANDS;
 use crate::config::Config;
 use crate::forward::{self, Ways};
 use crate::gather::Gather;
 use crate::info::Facts;
+use crate::login::DEFAULT;
 use crate::nodes;
 use crate::peer::{ArchivedSaid, Asker, Heard, Said, Stats, native};
-use crate::reply::{Reply, Tell};
+use crate::reply::{Reply, Shape, Tell};
 use crate::session::{About, Answer, Late, Session, Sessions, Speaks};
 use crate::store::Store;
 use core::time::Duration;
 use machine::id::Key;
 use machine::{
-    Address, Blob, Chance, Close, ConnId, CoreId, End, Gauges, Input, Instant, Link, ListenerId, NodeId, Now,
-    Opened, Order, Outbox, Peer, Seat, Shard, Slab, Ticket, TimerId,
+    Address, Blob, Chance, Close, ConnId, CoreId, End, FANOUT_MAX, Gauges, Input, Instant, Link, ListenerId,
+    NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Slab, Ticket, TimerId, WallTime, Why,
 };
 use state::{Placement, Slot};
 
@@ -31,13 +33,21 @@ pub struct Dht {
     pub(crate) ways: Ways,
     pub(crate) direct: Direct,
     pub(crate) counts: Counts,
-    pub(crate) started: Instant,
+    pub(crate) crowd: Crowd,
+    /// Who was let go by CLIENT KILL in the event at hand.
+    pub(crate) killed: Vec<ConnId>,
+    /// Who asked for the end of the process, which comes from outside.
+    pub(crate) ending: Option<(ConnId, Ticket)>,
+    pub(crate) started: Now,
     /// Tells of the event at hand.
     pub(crate) told: usize,
     /// Listeners whose connections speak framed text.
     frames: Option<ListenerId>,
+    /// The listener of this core alone.
+    own_door: Option<ListenerId>,
     clients_made: u64,
     is_sweeping: bool,
+    has_idle_wake: bool,
     pub(crate) is_draining: bool,
     has_drained: bool,
 }
@@ -52,12 +62,38 @@ pub(crate) struct Counts {
     pub(crate) rejected: u64,
     pub(crate) hops: u64,
     pub(crate) bytes_in: u64,
+    pub(crate) idled: u64,
+    pub(crate) overfull: u64,
+    /// By command: refused before they were done.
+    pub(crate) refused: Vec<u64>,
+    /// By the error's first word.
+    pub(crate) errors: Vec<(String, u64)>,
 }
+
+impl Counts {
+    /// An error that begins so was told.
+    #[cold]
+    pub(crate) fn error(&mut self, words: &str) {
+        let code = words.split(' ').next().unwrap_or_default();
+        match self.errors.iter_mut().find(|(known, _)| known == code) {
+            Some((_, count)) => *count += 1,
+            None => self.errors.push((code.to_owned(), 1)),
+        }
+    }
+}
+
+/// What a core says in its gauges once a client asked for the end of the process (SHUTDOWN): who runs the cores looks
+/// there, and ends it.
+pub const ENDING: &str = "ringwise_dht_ending";
 
 /// The one timer: some of what has expired is removed, some of what was flushed is freed.
 const SWEEP: TimerId = TimerId(0);
 /// The shortest time between sweeps, while there is something to do.
 const SWEEP_SOON: Duration = Duration::from_millis(10);
+/// When idle clients are looked for.
+const IDLE: TimerId = TimerId(2);
+/// How often: who is idle may stay so much longer.
+const IDLE_SEARCH: Duration = Duration::from_secs(1);
 /// The longest, while any key has an expiry. An expired key is never shown; this is how long it keeps its memory.
 const SWEEP_LATE: Duration = Duration::from_millis(500);
 
@@ -82,10 +118,19 @@ impl Shard for Dht {
             gathers: Slab::new(),
             ways: Ways::new(&config.nodes),
             direct: Direct::default(),
-            counts: Counts { by_command: vec![0; COMMANDS.len()], ..Counts::default() },
-            started: Instant::ZERO,
+            counts: Counts {
+                by_command: vec![0; COMMANDS.len()],
+                refused: vec![0; COMMANDS.len()],
+                ..Counts::default()
+            },
+            crowd: Crowd::new(seat),
+            killed: Vec::new(),
+            ending: None,
+            started: Now { at: Instant::ZERO, wall: WallTime::default() },
             told: 0,
             frames: None,
+            own_door: None,
+            has_idle_wake: false,
             clients_made: 0,
             is_sweeping: false,
             is_draining: false,
@@ -95,7 +140,9 @@ impl Shard for Dht {
     }
 
     fn on_start(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
-        self.started = now.at;
+        self.started = now;
+        self.bounds_changed();
+        self.look_for_idlers(now, out);
         if let Some(at) = self.config.resp {
             out.listen(Address::Ip(at));
         }
@@ -103,7 +150,7 @@ impl Shard for Dht {
             self.frames = Some(out.listen(Address::Ip(at)));
         }
         if let Some(at) = self.config.core_ports.get(self.seat.core.index()) {
-            out.listen(Address::Ip(*at));
+            self.own_door = Some(out.listen(Address::Ip(*at)));
         }
     }
 
@@ -115,16 +162,23 @@ impl Shard for Dht {
             Opened::Pipe(..) => unreachable!("nothing is spawned here"),
         };
         let is_frames = self.frames == Some(listener);
-        if self.sessions.len() >= self.clients_share() {
+        if self.crowd.is_full(self.sessions.len(), self.config.limits.clients_max) {
             self.counts.rejected += 1;
             return turn_away(conn, is_frames, out);
         }
         self.counts.accepted += 1;
-        let about = self.about(now, from);
-        self.sessions.insert(match is_frames {
+        let is_core = self.own_door == Some(listener);
+        let about = self.about(now, from, is_frames, is_core);
+        let mut session = match is_frames {
             true => Session::frames(conn, about),
             false => Session::resp(conn, about, &self.config.limits),
-        });
+        };
+        session.is_core = is_core;
+        if !self.config.users.is_open() {
+            session.set_stranger(true);
+        }
+        self.sessions.insert(session);
+        self.tell_crowd(out);
     }
 
     fn on_bytes(
@@ -148,6 +202,9 @@ impl Shard for Dht {
         self.counts.bytes_in += (before - input.bytes().len()) as u64;
         self.settle(session, out);
         self.sweep_later(now, out);
+        if self.told + usize::from(self.seat.cores) <= FANOUT_MAX {
+            self.tell_crowd(out);
+        }
     }
 
     fn on_room(&mut self, _: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
@@ -171,11 +228,13 @@ impl Shard for Dht {
                 session.is_half = true;
                 self.settle(session, out);
             }
-            End::Gone(_) => {
+            End::Gone(why) => {
+                self.counts.overfull += u64::from(why == Why::Overfull);
                 self.sessions.forget(session);
                 self.drain_further(out);
             }
         }
+        self.tell_crowd(out);
     }
 
     fn on_peer(
@@ -202,8 +261,11 @@ impl Shard for Dht {
             }
             ArchivedSaid::AskAll { gather, question } => {
                 let part = self.part_of_all(native(question), now);
+                self.close_killed(out);
+                self.look_for_idlers(now, out);
                 out.tell(from, Said::Part { gather: gather.to_native(), part }, None);
             }
+            ArchivedSaid::Crowd(count) => self.crowd.hear(from, count.to_native()),
             ArchivedSaid::Part { gather, part } => {
                 self.put_together(Key::from_bits(gather.to_native()), native(part), out);
             }
@@ -218,6 +280,9 @@ impl Shard for Dht {
         if timer == forward::PATIENCE {
             return self.cut_the_silent(now, out);
         }
+        if timer == IDLE {
+            return self.let_idlers_go(now, out);
+        }
         self.store.sweep(now.wall);
         self.is_sweeping = false;
         self.sweep_later(now, out);
@@ -225,9 +290,17 @@ impl Shard for Dht {
 
     fn on_order(&mut self, _: Now, order: Order<'_, Config>, out: &mut impl Outbox<Said = Said>) {
         match order {
-            Order::Reload(config) => self.config.limits.clients_max = config.limits.clients_max,
+            Order::Reload(config) => {
+                let limits = &mut self.config.limits;
+                limits.clients_max = config.limits.clients_max;
+                limits.memory_max = config.limits.memory_max;
+                limits.policy = config.limits.policy;
+                limits.idle_max_s = config.limits.idle_max_s;
+                self.bounds_changed();
+            }
             Order::Drain { .. } => {
                 self.is_draining = true;
+                self.end_asked_for(out);
                 for conn in self.sessions.conns() {
                     if let Some(session) = self.sessions.take(conn) {
                         self.settle(session, out);
@@ -248,6 +321,15 @@ impl Shard for Dht {
         into.counter("ringwise_dht_hits_total", "look-ups that found a value", stats.hits);
         into.counter("ringwise_dht_misses_total", "look-ups that found none", stats.misses);
         into.counter("ringwise_dht_expired_total", "keys whose time had come", stats.expired);
+        into.counter("ringwise_dht_evicted_total", "keys that gave way to others", stats.evicted);
+        into.counter("ringwise_dht_idle_total", "clients let go because they were idle", stats.idled);
+        into.counter("ringwise_dht_overfull_total", "clients cut off with too many answers", stats.overfull);
+        into.counter(
+            "ringwise_dht_errors_total",
+            "errors told",
+            stats.errors.iter().map(|(_, count)| count).sum(),
+        );
+        into.level(ENDING, "whether a client asked for the end", i64::from(self.ending.is_some()));
         into.counter("ringwise_dht_hops_total", "questions to other cores", stats.hops);
         into.counter("ringwise_dht_forwarded_total", "requests passed to other nodes", self.ways.forwarded);
         into.counter("ringwise_dht_forward_failures_total", "of those, failed on the way", self.ways.failed);
@@ -277,6 +359,9 @@ impl Dht {
     pub(crate) fn hear(&mut self, asker: Asker, reply: Reply<'_>, out: &mut impl Outbox<Said = Said>) {
         let conn = ConnId(Key::from_bits(asker.conn));
         let Some(mut session) = self.sessions.take(conn) else { return };
+        if let Reply::Refused(fault) = &reply {
+            self.counts.error(fault.words());
+        }
         let ticket = Ticket(asker.ticket);
         if out.room(conn) > 0 && session.late.is_empty() {
             answer::late(&mut session, &mut self.direct, ticket, reply, asker.shape, out);
@@ -343,17 +428,95 @@ impl Dht {
         out.wake(SWEEP, Some(now.at + due));
     }
 
-    /// How many clients this core takes.
-    fn clients_share(&self) -> usize {
-        self.config.limits.clients_max.div_ceil(u32::from(self.seat.cores)) as usize
+    /// Tells the other cores how many clients there are, if that changed enough to matter.
+    #[inline]
+    fn tell_crowd(&mut self, out: &mut impl Outbox<Said = Said>) {
+        let Some(count) = self.crowd.news(self.sessions.len(), self.config.limits.clients_max) else {
+            return;
+        };
+        if self.is_draining {
+            return;
+        }
+        for core in self.seat.other_cores() {
+            out.tell(core, Said::Crowd(count), None);
+        }
     }
 
-    fn about(&mut self, now: Now, from: Address) -> About {
+    /// Ends the connections that were killed.
+    pub(crate) fn close_killed(&mut self, out: &mut impl Outbox<Said = Said>) {
+        for conn in core::mem::take(&mut self.killed) {
+            self.let_go(conn, out);
+        }
+    }
+
+    fn let_go(&mut self, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
+        if let Some(session) = self.sessions.take(conn) {
+            out.close(conn, Close::Flushed);
+            self.sessions.forget(session);
+            self.drain_further(out);
+        }
+    }
+
+    /// Bounds that the store knows are told to it.
+    pub(crate) fn bounds_changed(&mut self) {
+        let limits = &self.config.limits;
+        let share = (limits.memory_max > 0).then(|| {
+            let share = limits.memory_max / u64::from(self.seat.cores);
+            usize::try_from(share).unwrap_or(usize::MAX)
+        });
+        self.store.bound(share, limits.policy);
+    }
+
+    /// Has the search for idle clients come, while there is a bound on that.
+    pub(crate) fn look_for_idlers(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        if self.config.limits.idle_max_s > 0 && !self.has_idle_wake {
+            self.has_idle_wake = true;
+            out.wake(IDLE, Some(now.at + IDLE_SEARCH));
+        }
+    }
+
+    fn let_idlers_go(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        self.has_idle_wake = false;
+        self.look_for_idlers(now, out);
+        let idle_max = Duration::from_secs(u64::from(self.config.limits.idle_max_s));
+        if idle_max.is_zero() {
+            return;
+        }
+        let is_idle = |session: &&Session| {
+            let is_waiting = !session.pipeline.is_idle() || session.is_node;
+            !is_waiting && now.at.since(session.asked) > idle_max
+        };
+        let idlers: Vec<ConnId> = self.sessions.iter().filter(is_idle).map(|session| session.conn).collect();
+        for conn in idlers {
+            self.counts.idled += 1;
+            self.let_go(conn, out);
+        }
+        self.tell_crowd(out);
+    }
+
+    /// Lets go who asked for the end of the process, which has begun.
+    fn end_asked_for(&mut self, out: &mut impl Outbox<Said = Said>) {
+        if let Some((conn, ticket)) = self.ending
+            && let Some(mut session) = self.sessions.take(conn)
+        {
+            answer::late(&mut session, &mut self.direct, ticket, Reply::Ok, Shape::Silent, out);
+            self.sessions.put_back(session);
+        }
+    }
+
+    fn about(&mut self, now: Now, from: Address, is_frames: bool, is_core: bool) -> About {
         self.clients_made += 1;
+        let at = match (is_frames, is_core) {
+            (true, _) => self.config.frame,
+            (false, true) => self.config.core_ports.get(self.seat.core.index()).copied(),
+            (false, false) => self.config.resp,
+        };
         let cores = u64::from(self.seat.cores);
         About {
             number: (self.clients_made - 1) * cores + u64::from(self.seat.core.0) + 1,
             from,
+            at,
+            user: DEFAULT.into(),
             name: Box::default(),
             library: Box::default(),
             library_version: Box::default(),
@@ -376,6 +539,13 @@ impl Dht {
             expired: self.store.expired(),
             hops: self.counts.hops,
             bytes_in: self.counts.bytes_in,
+            held: self.sessions.iter().map(|session| session.cost() as u64).sum(),
+            evicted: self.store.evicted(),
+            idled: self.counts.idled,
+            overfull: self.counts.overfull,
+            by_command: self.counts.by_command.clone(),
+            refused: self.counts.refused.clone(),
+            errors: self.counts.errors.clone(),
         }
     }
 
@@ -383,8 +553,13 @@ impl Dht {
         Facts {
             pid: self.config.pid,
             port: self.config.resp.map_or(0, |at| at.port()),
-            uptime_seconds: now.at.since(self.started).as_secs(),
+            uptime_seconds: now.at.since(self.started.at).as_secs(),
+            started_second: self.started.wall.millis() / 1000,
             clients_max: self.config.limits.clients_max,
+            memory_max: self.config.limits.memory_max,
+            policy: self.config.limits.policy,
+            cores: self.seat.cores,
+            is_cluster: false,
         }
     }
 }

@@ -6,6 +6,9 @@
 
 mod change;
 mod life;
+mod room;
+
+pub use room::{EVICTIONS_MAX, SAMPLES};
 
 use crate::act::{Act, Aspect, Kind, Life, Op, Payload, Set, SetAnswer, SetWhen};
 use crate::refusal::Fault;
@@ -32,6 +35,7 @@ const SHARED_INTEGERS: i64 = 10_000;
 pub struct Store {
     table: Table,
     value_max: usize,
+    bound: room::Bound,
     /// A value that has left the table and is told.
     taken: Vec<u8>,
     /// Whether a flush left memory to be freed.
@@ -51,6 +55,7 @@ impl Store {
         Self {
             table: Table::new(keys),
             value_max,
+            bound: room::Bound::new(keys.clone()),
             taken: Vec::new(),
             buried: false,
             hits: 0,
@@ -62,6 +67,9 @@ impl Store {
     /// Does it.
     #[inline]
     pub fn execute(&mut self, slot: Slot, op: Op<'_>, now: WallTime) -> Reply<'_> {
+        if !self.has_room(&op) && !self.make_room(slot, &op, now) {
+            return Reply::Refused(Fault::OutOfMemory);
+        }
         match op.act {
             Act::Get => self.get(slot, op.key, now),
             Act::Set(set) => self.set(slot, op.key, op.payload, set, now),
@@ -157,6 +165,7 @@ impl Store {
     pub fn reset_counts(&mut self) {
         (self.hits, self.misses) = (0, 0);
         self.expired_before = self.table.expired();
+        self.reset_evicted();
     }
 
     /// Looks up a value and counts whether it was there.
@@ -201,6 +210,7 @@ impl Store {
                 let second = (now.micros() / 1_000_000) as u32;
                 Reply::Integer(i64::from(second.wrapping_sub(entry.used_second)))
             }
+            Aspect::Cost => Reply::Integer(entry.cost() as i64),
             // Redis keeps the small integers once for all.
             Aspect::References => {
                 let is_shared = number.is_some_and(|number| (0..SHARED_INTEGERS).contains(&number));

@@ -1,7 +1,10 @@
 //! The commands about the connection itself.
 
 use super::{Command, Here, Sub, Words, subcommand};
+use super::{Fixed, help};
+use crate::clients::Filter;
 use crate::gather::Fold;
+use crate::login::WORD_MAX;
 use crate::peer::Question;
 use crate::refusal::Refusal;
 use wire::resp::{Version, integer};
@@ -32,6 +35,20 @@ impl core::fmt::Debug for Credentials<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("credentials")
     }
+}
+
+/// Whether a client hears answers (CLIENT REPLY).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mute {
+    /// It hears them.
+    #[default]
+    Off,
+    /// It does not.
+    On,
+    /// It does, but for the one to its next request.
+    SkipNext,
+    /// It does, but for the one to this request.
+    Skip,
 }
 
 /// CLIENT, as far as it concerns this connection.
@@ -143,6 +160,16 @@ pub(super) fn client(words: Words<'_>) -> Parsed<'_> {
         Sub { name: "list", arity: -1, parse: list },
         Sub { name: "no-evict", arity: 2, parse: on_or_off },
         Sub { name: "no-touch", arity: 2, parse: on_or_off },
+        Sub { name: "kill", arity: -2, parse: kill },
+        Sub { name: "reply", arity: 2, parse: reply },
+        Sub { name: "pause", arity: -2, parse: pause },
+        Sub { name: "unpause", arity: 1, parse: |_| Ok(Command::Here(Here::Nothing)) },
+        Sub { name: "getredir", arity: 1, parse: |_| Ok(Command::Here(Here::Told(Fixed::Number(-1)))) },
+        Sub { name: "tracking", arity: -2, parse: tracking },
+        Sub { name: "trackinginfo", arity: 1, parse: |_| Ok(Command::Here(Here::Tracking)) },
+        Sub { name: "caching", arity: 2, parse: caching },
+        Sub { name: "unblock", arity: -2, parse: unblock },
+        Sub { name: "help", arity: 1, parse: |_| Ok(Command::Here(Here::Lines(help::CLIENT))) },
     ];
     subcommand(words, "CLIENT", SUBS)
 }
@@ -166,21 +193,104 @@ fn set_info(words: Words<'_>) -> Parsed<'_> {
     }
 }
 
-/// CLIENT LIST [TYPE NORMAL|MASTER|REPLICA|PUBSUB]: all clients here are normal ones.
+/// CLIENT LIST [TYPE NORMAL|MASTER|REPLICA|PUBSUB] | [ID number …]: all clients here are normal ones.
 fn list(words: Words<'_>) -> Parsed<'_> {
-    let none = match words.len() {
-        1 => false,
-        3 if words.is(1, "TYPE") => {
-            let known = ["NORMAL", "MASTER", "REPLICA", "SLAVE", "PUBSUB"];
-            if !known.iter().any(|kind| words.is(2, kind)) {
-                let word = String::from_utf8_lossy(&words.at(2)[..words.at(2).len().min(super::SHOWN_MAX)]);
-                return Err(Refusal::Says(format!("ERR Unknown client type '{word}'").into()));
-            }
-            !words.is(2, "NORMAL")
+    let filter = match words.len() {
+        1 => Filter::default(),
+        3 if words.is(1, "TYPE") => Filter { is_none: is_no_type(words.at(2))?, ..Filter::default() },
+        3.. if words.is(1, "ID") => {
+            let invalid = || Refusal::Says("ERR Invalid client ID".into());
+            let number =
+                |word| integer(word).and_then(|number| u64::try_from(number).ok()).ok_or_else(invalid);
+            let numbers: Result<Vec<u64>, Refusal> = words.from(2).map(number).collect();
+            Filter { numbers: Some(numbers?), ..Filter::default() }
         }
         _ => return Err(Refusal::Syntax),
     };
-    Ok(Command::All(Question::Clients { none }, Fold::Text(String::new())))
+    Ok(Command::All(Question::Clients(filter), Fold::Text(String::new())))
+}
+
+/// Whether nobody here is of this type.
+fn is_no_type(word: &[u8]) -> Result<bool, Refusal> {
+    let known = ["NORMAL", "MASTER", "REPLICA", "SLAVE", "PUBSUB"];
+    if known.iter().any(|kind| word.eq_ignore_ascii_case(kind.as_bytes())) {
+        return Ok(!word.eq_ignore_ascii_case(b"NORMAL"));
+    }
+    let shown = String::from_utf8_lossy(&word[..word.len().min(super::SHOWN_MAX)]);
+    Err(Refusal::Says(format!("ERR Unknown client type '{shown}'").into()))
+}
+
+/// CLIENT KILL address, or CLIENT KILL [ID number] [TYPE type] [USER name] [ADDR address] [LADDR address]
+/// [SKIPME YES|NO]: the first lets the asker go too, the second only if told so.
+fn kill(words: Words<'_>) -> Parsed<'_> {
+    let text = |word: &[u8]| String::from_utf8_lossy(&word[..word.len().min(WORD_MAX)]).into_owned();
+    if words.len() == 2 {
+        let filter = Filter { from: Some(text(words.at(1))), ..Filter::default() };
+        return Ok(Command::All(Question::Kill(filter), Fold::Killed(0)));
+    }
+    let mut filter = Filter { skips_asker: true, ..Filter::default() };
+    let mut index = 1;
+    while index < words.len() {
+        let Some(value) = words.get(index + 1) else { return Err(Refusal::Syntax) };
+        match () {
+            () if words.is(index, "ID") => {
+                let number =
+                    integer(value).and_then(|number| u64::try_from(number).ok()).filter(|number| *number > 0);
+                let too_small = || Refusal::Says("ERR client-id should be greater than 0".into());
+                filter.numbers = Some(vec![number.ok_or_else(too_small)?]);
+            }
+            () if words.is(index, "TYPE") => filter.is_none = is_no_type(value)?,
+            () if words.is(index, "ADDR") => filter.from = Some(text(value)),
+            () if words.is(index, "LADDR") => filter.at = Some(text(value)),
+            () if words.is(index, "USER") => filter.user = Some(text(value)),
+            () if words.is(index, "SKIPME") && words.is(index + 1, "YES") => filter.skips_asker = true,
+            () if words.is(index, "SKIPME") && words.is(index + 1, "NO") => filter.skips_asker = false,
+            () => return Err(Refusal::Syntax),
+        }
+        index += 2;
+    }
+    Ok(Command::All(Question::Kill(filter), Fold::Sum(0)))
+}
+
+fn reply(words: Words<'_>) -> Parsed<'_> {
+    match () {
+        () if words.is(1, "ON") => Ok(Command::Here(Here::Mute(Mute::Off))),
+        () if words.is(1, "OFF") => Ok(Command::Here(Here::Mute(Mute::On))),
+        () if words.is(1, "SKIP") => Ok(Command::Here(Here::Mute(Mute::SkipNext))),
+        () => Err(Refusal::Syntax),
+    }
+}
+
+/// CLIENT PAUSE: cores do not wait for each other here, so clients cannot all be held at one moment.
+fn pause(words: Words<'_>) -> Parsed<'_> {
+    let says = match integer(words.at(1)) {
+        None => "ERR timeout is not an integer or out of range",
+        Some(timeout) if timeout < 0 => "ERR timeout is negative",
+        Some(0) => return Ok(Command::Here(Here::Nothing)),
+        Some(_) => "ERR clients cannot be paused here",
+    };
+    Err(Refusal::Says(says.into()))
+}
+
+/// CLIENT TRACKING: nobody is told when a key changes.
+fn tracking(words: Words<'_>) -> Parsed<'_> {
+    match () {
+        () if words.is(1, "OFF") => Ok(Command::Here(Here::Nothing)),
+        () if words.is(1, "ON") => Err(Refusal::Says("ERR keys are not tracked here".into())),
+        () => Err(Refusal::Syntax),
+    }
+}
+
+fn caching(_: Words<'_>) -> Parsed<'_> {
+    let says = "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode \
+                enabled";
+    Err(Refusal::Says(says.into()))
+}
+
+/// CLIENT UNBLOCK: no command here blocks.
+fn unblock(words: Words<'_>) -> Parsed<'_> {
+    words.integer(1)?;
+    Ok(Command::Here(Here::Told(Fixed::Number(0))))
 }
 
 /// What changes nothing here, if it is asked for in the right words: no client is ever evicted.

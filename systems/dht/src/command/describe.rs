@@ -81,7 +81,7 @@ fn get_keys(words: Words<'_>, into: &mut Writer<'_>) {
         return into.error("ERR Invalid command specified");
     };
     // A subcommand's key is not its container's.
-    let (first, last, step) = if entry.name == "object" { (2, 2, 1) } else { entry.keys };
+    let (first, last, step) = if matches!(entry.name, "object" | "memory") { (2, 2, 1) } else { entry.keys };
     if first == 0 {
         return into.error("ERR The command has no key arguments");
     }

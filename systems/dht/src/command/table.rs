@@ -3,7 +3,7 @@
 //! The one hard thing is finding a name fast, in any case of letters: names are hashed at compile time into a small
 //! table with open addressing, so a look-up is one hash of a few bytes and, nearly always, one comparison.
 
-use super::{Command, Words, connection, keys, server, strings};
+use super::{Command, Words, cluster, connection, keys, server, strings};
 use crate::refusal::Refusal;
 
 /// One command.
@@ -54,6 +54,18 @@ pub enum Flag {
     Admin,
     /// It needs no AUTH.
     NoAuth,
+    /// Not from scripts.
+    NoScript,
+    /// Also while data is loaded.
+    Loading,
+    /// Also on a copy that has lost its owner.
+    Stale,
+    /// Also while a script runs.
+    AllowBusy,
+    /// Not in a transaction.
+    NoMulti,
+    /// Not while data is loaded in the background.
+    NoAsyncLoading,
 }
 
 impl Flag {
@@ -67,11 +79,20 @@ impl Flag {
             Self::Fast => "fast",
             Self::Admin => "admin",
             Self::NoAuth => "no_auth",
+            Self::NoScript => "noscript",
+            Self::Loading => "loading",
+            Self::Stale => "stale",
+            Self::AllowBusy => "allow_busy",
+            Self::NoMulti => "no_multi",
+            Self::NoAsyncLoading => "no_async_loading",
         }
     }
 }
 
-use Flag::{Admin, DenyOom, Fast, NoAuth, ReadOnly, Write};
+use Flag::{
+    Admin, AllowBusy, DenyOom, Fast, Loading, NoAsyncLoading, NoAuth, NoMulti, NoScript, ReadOnly, Stale,
+    Write,
+};
 
 const NO_KEYS: (i8, i8, i8) = (0, 0, 0);
 const ONE_KEY: (i8, i8, i8) = (1, 1, 1);
@@ -129,21 +150,41 @@ commands! {
     "ttl" 2 [ReadOnly, Fast], ONE_KEY, "generic", keys::ttl, "Gives a key's time left in seconds.";
     "type" 2 [ReadOnly, Fast], ONE_KEY, "generic", keys::kind, "Names the type of a value.";
     "unlink" -2 [Write, Fast], ALL_KEYS, "generic", keys::del, "Removes keys.";
-    "auth" -2 [Fast, NoAuth], NO_KEYS, "connection", connection::auth, "Says who the client is.";
-    "client" -2 [Admin], NO_KEYS, "connection", connection::client, "Tells and sets what is known of clients.";
-    "echo" 2 [Fast], NO_KEYS, "connection", connection::echo, "Gives back what was said.";
-    "hello" -1 [Fast, NoAuth], NO_KEYS, "connection", connection::hello, "Agrees on a protocol version.";
+    "auth" -2 [NoScript, Loading, Stale, Fast, NoAuth, AllowBusy], NO_KEYS, "connection", connection::auth, "Says who the client is.";
+    "client" -2 [], NO_KEYS, "connection", connection::client, "Tells and sets what is known of clients.";
+    "echo" 2 [Loading, Stale, Fast], NO_KEYS, "connection", connection::echo, "Gives back what was said.";
+    "hello" -1 [NoScript, Loading, Stale, Fast, NoAuth, AllowBusy], NO_KEYS, "connection", connection::hello, "Agrees on a protocol version.";
     "ping" -1 [Fast], NO_KEYS, "connection", connection::ping, "Answers.";
-    "quit" -1 [Fast, NoAuth], NO_KEYS, "connection", connection::quit, "Ends the connection.";
-    "reset" 1 [Fast, NoAuth], NO_KEYS, "connection", connection::reset, "Makes the connection as new.";
-    "select" 2 [Fast], NO_KEYS, "connection", connection::select, "Chooses a table; there is only 0.";
-    "command" -1 [], NO_KEYS, "server", server::command, "Describes commands.";
-    "config" -2 [Admin], NO_KEYS, "server", server::config, "Tells and sets parameters.";
+    "quit" -1 [NoScript, Loading, Stale, Fast, NoAuth, AllowBusy], NO_KEYS, "connection", connection::quit, "Ends the connection.";
+    "reset" 1 [NoScript, Loading, Stale, Fast, NoAuth, AllowBusy], NO_KEYS, "connection", connection::reset, "Makes the connection as new.";
+    "select" 2 [Loading, Stale, Fast], NO_KEYS, "connection", connection::select, "Chooses a table; there is only 0.";
+    "asking" 1 [Fast], NO_KEYS, "cluster", cluster::ready, "Changes nothing: every key is served.";
+    "cluster" -2 [], NO_KEYS, "cluster", cluster::cluster, "Tells who owns which slot.";
+    "readonly" 1 [Loading, Stale, Fast], NO_KEYS, "cluster", cluster::ready, "Changes nothing: every key is served.";
+    "readwrite" 1 [Loading, Stale, Fast], NO_KEYS, "cluster", cluster::ready, "Changes nothing: every key is served.";
+    "acl" -2 [], NO_KEYS, "server", server::acl, "Says who the client is.";
+    "bgrewriteaof" 1 [Admin, NoScript, NoAsyncLoading], NO_KEYS, "server", server::bgrewriteaof, "Changes nothing: there is no log.";
+    "bgsave" -1 [Admin, NoScript, NoAsyncLoading], NO_KEYS, "server", server::bgsave, "Changes nothing: all is kept in memory.";
+    "command" -1 [Loading, Stale], NO_KEYS, "server", server::command, "Describes commands.";
+    "config" -2 [], NO_KEYS, "server", server::config, "Tells and sets parameters.";
     "dbsize" 1 [ReadOnly, Fast], NO_KEYS, "server", server::dbsize, "Counts all keys.";
+    "debug" -2 [Admin, NoScript, Loading, Stale], NO_KEYS, "server", server::debug, "Is refused.";
     "flushall" -1 [Write], NO_KEYS, "server", server::flush, "Removes all keys.";
     "flushdb" -1 [Write], NO_KEYS, "server", server::flush, "Removes all keys.";
-    "info" -1 [], NO_KEYS, "server", server::info, "Tells how the server does.";
-    "time" 1 [Fast], NO_KEYS, "server", server::time, "Tells the time.";
+    "info" -1 [Loading, Stale], NO_KEYS, "server", server::info, "Tells how the server does.";
+    "lastsave" 1 [Loading, Stale, Fast], NO_KEYS, "server", server::lastsave, "Gives the second of the start.";
+    "latency" -2 [], NO_KEYS, "server", server::latency, "Tells that no latency is measured.";
+    "memory" -2 [], NO_KEYS, "server", server::memory, "Tells what takes memory.";
+    "module" -2 [], NO_KEYS, "server", server::module, "Tells that there are no modules.";
+    "replicaof" 3 [Admin, NoScript, Stale, NoAsyncLoading], NO_KEYS, "server", server::replicaof, "Is refused, but for NO ONE.";
+    "role" 1 [NoScript, Loading, Stale, Fast], NO_KEYS, "server", server::role, "Tells that it is nobody's copy.";
+    "save" 1 [Admin, NoScript, NoAsyncLoading, NoMulti], NO_KEYS, "server", server::save, "Changes nothing: all is kept in memory.";
+    "shutdown" -1 [Admin, NoScript, Loading, Stale, NoMulti, AllowBusy], NO_KEYS, "server", server::shutdown, "Ends the server.";
+    "slaveof" 3 [Admin, NoScript, Stale, NoAsyncLoading], NO_KEYS, "server", server::replicaof, "Is refused, but for NO ONE.";
+    "slowlog" -2 [], NO_KEYS, "server", server::slowlog, "Tells that nothing was slow.";
+    "swapdb" 3 [Write, Fast], NO_KEYS, "server", server::swapdb, "Swaps tables; there is only 0.";
+    "time" 1 [Loading, Stale, Fast], NO_KEYS, "server", server::time, "Tells the time.";
+    "wait" 3 [NoScript], NO_KEYS, "generic", server::wait, "Counts copies; there are none.";
 }
 
 /// The place of the command of that name, for who knows it when this is compiled.

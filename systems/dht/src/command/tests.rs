@@ -128,12 +128,18 @@ fn what_needs_no_key_is_answered_here_or_by_all() {
     check("PING", "here Ping");
     check("QUIT with words", "here Quit");
     check("CLIENT ID", "here Client");
-    check("CLIENT LIST TYPE pubsub", "all Clients { none: true }");
+    check(
+        "CLIENT LIST TYPE pubsub",
+        "all Clients(Filter { is_none: true, numbers: None, from: None, at: None, user: None, skips_asker: false })",
+    );
     check("DBSIZE", "all Size");
     check("FLUSHALL ASYNC", "all Flush");
     check("FLUSHALL NOW", "ERR syntax error");
     check("INFO server", "all Stats");
-    check("CONFIG SET maxclients 7", "all ClientsMax(7)");
+    check(
+        "CONFIG SET maxclients 7",
+        "all Change(Change { clients_max: Some(7), memory_max: None, policy: None, idle_max_s: None })",
+    );
     check("CONFIG SET save \"\"", "here Nothing");
     check(
         "CONFIG SET maxclients 0",

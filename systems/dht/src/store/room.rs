@@ -1,0 +1,261 @@
+//! Room: what a core may store, and what gives way when that is not enough.
+//!
+//! The one hard thing is to stay bounded twice: memory by the core's share, and time by [`EVICTIONS_MAX`]. A value so
+//! long that more keys would have to go is refused, with those already gone; asked again, it finds more room.
+
+use super::Store;
+use crate::act::{Act, Op};
+use crate::policy::Policy;
+use machine::{Stream, WallTime};
+use state::Slot;
+use state::table::ENTRY_OVERHEAD;
+
+/// Keys drawn to find one that goes; Redis draws as many.
+pub const SAMPLES: usize = 5;
+
+/// Keys that go for one write, at most: about a millisecond.
+pub const EVICTIONS_MAX: usize = 1024;
+
+/// Bytes that an entry is taken to cost beside key and value, with what the table may add for it.
+const BESIDE: usize = ENTRY_OVERHEAD + 64;
+
+/// The most digits that a number is stored as.
+const DIGITS_MAX: usize = 40;
+
+/// What may be stored.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// Bytes; the greatest number for no bound.
+    share: usize,
+    policy: Policy,
+    chance: Stream,
+    /// Keys that gave way.
+    evicted: u64,
+}
+
+impl Bound {
+    /// None.
+    pub(super) fn new(chance: Stream) -> Self {
+        Self { share: usize::MAX, policy: Policy::NoEviction, chance, evicted: 0 }
+    }
+}
+
+impl Store {
+    /// From now on it may cost so many bytes, or as many as it likes. What is over already goes with later writes.
+    pub fn bound(&mut self, share: Option<usize>, policy: Policy) {
+        self.bound.share = share.unwrap_or(usize::MAX);
+        self.bound.policy = policy;
+        self.table.track(policy.track());
+    }
+
+    /// Keys that gave way to others.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.bound.evicted
+    }
+
+    /// Counts from zero again.
+    pub(super) fn reset_evicted(&mut self) {
+        self.bound.evicted = 0;
+    }
+
+    /// Whether there is room for what this act may store. Nearly always one sum and one comparison.
+    #[inline]
+    pub(super) fn has_room(&self, op: &Op<'_>) -> bool {
+        let Some(more) = brings(op) else { return true };
+        self.table.bytes().saturating_add(more) <= self.bound.share
+    }
+
+    /// Lets keys go until there is room for this act. False when there is none; then it must not be done.
+    #[cold]
+    pub(super) fn make_room(&mut self, slot: Slot, op: &Op<'_>, now: WallTime) -> bool {
+        for _ in 0..=EVICTIONS_MAX {
+            let (whole, more) = self.growth(slot, op, now);
+            if whole > self.bound.share {
+                return false;
+            }
+            if self.table.bytes().saturating_add(more) <= self.bound.share {
+                return true;
+            }
+            if !self.evict(now) {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// What the entry would cost after the act, and how much more that is than now.
+    fn growth(&self, slot: Slot, op: &Op<'_>, now: WallTime) -> (usize, usize) {
+        let given = op.payload.bytes().len();
+        let (before, cost) = match self.table.peek(slot, op.key, now) {
+            Some(entry) => (entry.as_bytes().len(), entry.cost()),
+            None => (0, 0),
+        };
+        let after = match op.act {
+            Act::Append => before.saturating_add(given),
+            Act::SetRange(from) => {
+                before.max(usize::try_from(from).unwrap_or(usize::MAX).saturating_add(given))
+            }
+            Act::Add(_) | Act::AddFloat(_) => DIGITS_MAX,
+            _ => given,
+        };
+        let whole = after.saturating_add(op.key.len() + BESIDE);
+        // What is replaced may leave a hole that is not the size of what comes, so only a whole entry makes up for it.
+        let more = if before > 0 && after <= before { 0 } else { whole.saturating_sub(cost) };
+        (whole, more)
+    }
+
+    /// Lets one key go. False when none may.
+    fn evict(&mut self, now: WallTime) -> bool {
+        let policy = self.bound.policy.of_table();
+        let Some((slot, key)) = self.table.evict_candidate(policy, &mut self.bound.chance, now, SAMPLES)
+        else {
+            return false;
+        };
+        // One that had expired is no loss and counts as expired.
+        if self.table.remove(slot, &key, now) {
+            self.bound.evicted += 1;
+        }
+        true
+    }
+
+    /// How many keys a slot has.
+    #[must_use]
+    pub fn slot_len(&self, slot: Slot) -> usize {
+        self.table.slot_len(slot)
+    }
+
+    /// Keys of a slot, at most so many.
+    #[must_use]
+    pub fn slot_keys(&self, slot: Slot, count: usize, now: WallTime) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        let mut cursor = 0;
+        while keys.len() < count {
+            cursor = self.table.scan(slot, cursor, now, |entry| keys.push(entry.key.to_vec()));
+            if cursor == 0 {
+                break;
+            }
+        }
+        keys.truncate(count);
+        keys
+    }
+}
+
+/// Bytes that an act may bring at most, if it may bring any.
+#[inline]
+fn brings(op: &Op<'_>) -> Option<usize> {
+    let gap = match op.act {
+        Act::Set(_) | Act::Append => 0,
+        Act::SetRange(from) => usize::try_from(from).unwrap_or(usize::MAX),
+        Act::Add(_) | Act::AddFloat(_) => DIGITS_MAX,
+        _ => return None,
+    };
+    Some(gap.saturating_add(op.key.len() + op.payload.bytes().len() + BESIDE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::act::{Life, Payload, Set};
+    use crate::refusal::Fault;
+    use crate::reply::Reply;
+    use machine::Chance;
+
+    /// Well over what the slots' own tables cost.
+    const SHARE: usize = 32 << 20;
+    /// What the table itself may add to what a write brings: a segment that is split or grows.
+    const STRUCTURE: usize = 64 << 10;
+    const NOW: WallTime = WallTime::from_millis(1_000_000);
+
+    fn store(policy: Policy) -> Store {
+        let mut store = Store::new(&mut Chance::new(1).stream("look-ups"), 16 << 20);
+        store.bound(Some(SHARE), policy);
+        store
+    }
+
+    fn set(store: &mut Store, key: &str, length: usize, life: Life, now: WallTime) -> Result<(), Fault> {
+        let value = vec![b'v'; length];
+        let act = Act::Set(Set { life, ..Set::default() });
+        let op = Op { key: key.as_bytes(), payload: Payload::Bytes(&value), act };
+        match store.execute(Slot::of(key.as_bytes()), op, now) {
+            Reply::Ok => Ok(()),
+            Reply::Refused(fault) => Err(fault),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn has(store: &mut Store, key: &str) -> bool {
+        let op = Op::of(key.as_bytes(), Act::StrLen);
+        store.execute(Slot::of(key.as_bytes()), op, NOW) != Reply::Integer(0)
+    }
+
+    #[test]
+    fn without_eviction_a_full_store_refuses_and_keeps_what_it_has() {
+        let mut store = store(Policy::NoEviction);
+        let stored = (0..100_000)
+            .take_while(|key| set(&mut store, &format!("key{key}"), 100, Life::Ever, NOW).is_ok());
+        let stored = stored.count();
+        assert!((100_000..400_000).contains(&stored), "{stored} entries of 100 bytes");
+        assert!(store.bytes() <= SHARE + STRUCTURE, "{} bytes", store.bytes());
+        assert_eq!(set(&mut store, "another", 100, Life::Ever, NOW), Err(Fault::OutOfMemory));
+        assert_eq!(set(&mut store, "key0", 100, Life::Ever, NOW), Ok(()), "it takes no more than before");
+        assert_eq!((store.len(), store.evicted()), (stored, 0));
+        let op = Op::of(b"key1", Act::Del);
+        store.execute(Slot::of(b"key1"), op, NOW);
+    }
+
+    #[test]
+    fn with_eviction_every_write_is_done_and_the_bound_holds() {
+        for policy in Policy::ALL.into_iter().filter(|policy| *policy != Policy::NoEviction) {
+            let mut store = store(policy);
+            let mut draw = Chance::new(7).stream("lengths");
+            for key in 0..200_000 {
+                let length = if draw.below(100) == 0 { draw.below(100_000) } else { draw.below(300) };
+                let life = Life::Until(2_000_000 + draw.below(1_000_000) as i64);
+                assert_eq!(
+                    set(&mut store, &format!("key{key}"), length as usize, life, NOW),
+                    Ok(()),
+                    "{policy:?}"
+                );
+                assert!(store.bytes() <= SHARE + STRUCTURE, "{policy:?}: {} bytes", store.bytes());
+            }
+            assert!(store.evicted() > 100_000, "{policy:?}: {} went", store.evicted());
+            assert_eq!(store.len() as u64 + store.evicted(), 200_000, "{policy:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_used_stays_and_what_is_not_goes() {
+        let mut store = store(Policy::AllKeysLru);
+        for round in 0..400_000u64 {
+            let now = WallTime::from_millis(1_000_000 + round * 10);
+            assert_eq!(set(&mut store, &format!("key{round}"), 100, Life::Ever, now), Ok(()));
+            let op = Op::of(b"key0", Act::Get);
+            store.execute(Slot::of(b"key0"), op, now);
+        }
+        assert!(has(&mut store, "key0"), "it was used all the while");
+        assert!(!has(&mut store, "key1") || !has(&mut store, "key2") || !has(&mut store, "key3"));
+    }
+
+    #[test]
+    fn what_lives_for_ever_does_not_give_way_to_a_volatile_policy() {
+        let mut store = store(Policy::VolatileTtl);
+        assert_eq!(set(&mut store, "volatile", 100, Life::Until(2_000_000), NOW), Ok(()));
+        let refused =
+            (0..100_000).find_map(|key| set(&mut store, &format!("key{key}"), 100, Life::Ever, NOW).err());
+        assert_eq!(refused, Some(Fault::OutOfMemory));
+        assert_eq!(store.evicted(), 1);
+        assert!(!has(&mut store, "volatile") && has(&mut store, "key0"));
+    }
+
+    #[test]
+    fn a_value_over_the_whole_share_is_refused_and_costs_nothing() {
+        let mut store = store(Policy::AllKeysRandom);
+        for key in 0..5_000 {
+            assert_eq!(set(&mut store, &format!("key{key}"), 100, Life::Ever, NOW), Ok(()));
+        }
+        let before = (store.len(), store.evicted());
+        assert_eq!(set(&mut store, "huge", SHARE, Life::Ever, NOW), Err(Fault::OutOfMemory));
+        assert_eq!((store.len(), store.evicted()), before);
+    }
+}
