@@ -4,9 +4,9 @@
 
 /// Bytes in a chunk. Smaller ones waste more at their ends, where no record fits any more, larger ones more in
 /// the last of each segment; of what was measured this wastes the least.
-pub(super) const CHUNK: usize = 512;
+pub(super) const CHUNK: usize = 384;
 
-/// Chunks reached without a further wait for memory: 64 records of 55 bytes.
+/// Chunks reached without a further wait for memory: 56 records of 53 bytes.
 const FIRST_CHUNKS: usize = 8;
 
 type Chunk = Box<[u8; CHUNK]>;

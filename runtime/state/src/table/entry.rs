@@ -3,10 +3,10 @@
 use super::usage::{Track, Usage};
 use machine::{Blob, WallTime};
 
-/// What a small entry costs beside its key and value, in bytes, on average: what stands before them in its record
-/// (5), its place in the segment's index (3 of 4, since segments are two thirds full), its part of the segment
-/// (2) and of the room the segment has to spare (6).
-pub const ENTRY_OVERHEAD: usize = 18;
+/// What a small entry costs beside its key and value, in bytes, on average over segments that are two thirds full:
+/// what stands before them in its record (5), its tag and offset (5), its part of the rest of its segment and of the
+/// slot's table (5), of ends of chunks (5), and of what the allocator keeps to itself (2).
+pub const ENTRY_OVERHEAD: usize = 22;
 
 /// A value on its way into the table. Other types of values will be further variants.
 #[derive(Clone, Debug)]

@@ -204,9 +204,10 @@ impl Table {
         self.expiring
     }
 
-    /// What all entries cost in memory, in bytes: what was asked of the allocator, in sizes that it has, less the
-    /// holes that removals leave for a while (a tenth at worst, on average). An empty table has a fixed 128 KiB
-    /// more. What was cleared counts no more, although [`Table::free_some`] has yet to give it back.
+    /// What all entries cost in memory, in bytes: what was asked of the allocator, in sizes that it has, less half of
+    /// the holes that removals leave for a while, so that each removal makes it less at once. The resident set is
+    /// about 4 % more in a table that only grew, and under constant eviction about 10 %. An empty table has a fixed
+    /// 128 KiB. What was cleared counts no more, although [`Table::free_some`] has yet to give it back.
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes

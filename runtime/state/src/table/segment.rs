@@ -85,11 +85,12 @@ impl Segment {
         self.expiring
     }
 
-    /// What it has allocated, holes apart, and what the hint for it takes, in bytes.
+    /// What it has allocated and what the hint for it takes, in bytes, less half of its holes: they are let be for a
+    /// while, but eviction must see at once that it did something.
     pub(super) fn allocated(&self) -> usize {
         let larges = self.larges.as_ref().map_or(0, |larges| larges.allocated());
         let hint = if self.expiring == 0 { 0 } else { HINT_BYTES };
-        self.chunks.allocated() - usize::from(self.dead) + larges + hint
+        self.chunks.allocated() - usize::from(self.dead) / 2 + larges + hint
     }
 
     /// Where the entry of this key lies.
