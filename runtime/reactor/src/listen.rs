@@ -21,6 +21,9 @@ use std::time::Duration;
 const BACKLOG: i32 = 4096;
 /// How many more connections this core must hold than another before it passes one on.
 const SPREAD: usize = 1;
+/// How long a taken port is tried: the ring of a program that was killed holds its listeners a little longer than
+/// the program lives, and with port 0 somebody else may take the free one that was found.
+const RESTART: Duration = Duration::from_secs(1);
 /// When accepting is tried again after descriptors ran out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// The internal timer for it; connections' deadlines have ids with a generation over 0.
@@ -59,21 +62,23 @@ impl Doors {
     /// # Errors
     /// Status 4 with a sentence when the port is taken, forbidden, or no address of this machine.
     pub fn reserve(&self, at: SocketAddr) -> Result<SocketAddr, Fatal> {
-        const TRIES: usize = 8;
         let mut held = self.held.lock().expect("no panic while it was held");
-        let mut last = None;
-        for _ in 0..TRIES {
+        let until = std::time::Instant::now() + RESTART;
+        loop {
             match open_door(at) {
                 Ok((door, found)) => {
                     held.insert(found, door);
                     return Ok(found);
                 }
-                // Between finding a free port and taking it again somebody else may have come.
-                Err(error) if at.port() == 0 => last = Some(error),
-                Err(error) => return Err(refusal(at, &error)),
+                Err(error) => {
+                    let taken = error.kind() == io::ErrorKind::AddrInUse;
+                    if !taken || std::time::Instant::now() >= until {
+                        return Err(refusal(at, &error));
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
             }
         }
-        Err(refusal(at, &last.expect("there was a try")))
     }
 
     /// A socket that listens there for one more core.
