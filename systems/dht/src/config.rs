@@ -29,6 +29,8 @@ pub struct Config {
     pub limits: Limits,
     /// The process id, as INFO shows it; 0 where there is no process.
     pub pid: u32,
+    /// Has the process drained and ended, without waiting for that; none where clients may not ask for it.
+    pub end: Option<fn()>,
 }
 
 /// Whom CLUSTER SLOTS and its like name as the owner of a slot.

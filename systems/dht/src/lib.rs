@@ -47,4 +47,4 @@ pub mod store;
 
 pub use config::{Announce, Config, Limits};
 pub use peer::{Heard, Said};
-pub use shard::{Dht, ENDING};
+pub use shard::Dht;

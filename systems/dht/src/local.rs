@@ -51,9 +51,14 @@ impl Dht {
                 self.say(session, |writer| writer.integer(second), out);
             }
             Here::Shutdown => {
-                // Not answered: it ends with the process, which whoever runs us ends.
+                let Some(end) = self.config.end else {
+                    let says = "ERR this server is ended by who runs it";
+                    return self.refuse(session, &Refusal::Says(says.into()), out);
+                };
+                // Not answered: the connection ends with the process.
                 self.ending = Some((session.conn, session.pipeline.wait()));
                 session.is_closing = true;
+                end();
             }
             Here::Quit => {
                 self.say(session, |writer| writer.ok(), out);

@@ -82,10 +82,6 @@ impl Counts {
     }
 }
 
-/// What a core says in its gauges once a client asked for the end of the process (SHUTDOWN): who runs the cores looks
-/// there, and ends it.
-pub const ENDING: &str = "ringwise_dht_ending";
-
 /// The one timer: some of what has expired is removed, some of what was flushed is freed.
 const SWEEP: TimerId = TimerId(0);
 /// The shortest time between sweeps, while there is something to do.
@@ -329,7 +325,6 @@ impl Shard for Dht {
             "errors told",
             stats.errors.iter().map(|(_, count)| count).sum(),
         );
-        into.level(ENDING, "whether a client asked for the end", i64::from(self.ending.is_some()));
         into.counter("ringwise_dht_hops_total", "questions to other cores", stats.hops);
         into.counter("ringwise_dht_forwarded_total", "requests passed to other nodes", self.ways.forwarded);
         into.counter("ringwise_dht_forward_failures_total", "of those, failed on the way", self.ways.failed);
