@@ -21,7 +21,7 @@ pub struct Expired {
 
 impl Table {
     /// Removes entries that are expired at `now`, telling slot and key of each. Walks segments of at most
-    /// [`MOVES_MAX`] entries until `budget` entries were looked at, at least one segment.
+    /// [`MOVES_MAX`](super::MOVES_MAX) entries until `budget` entries were looked at, at least one segment.
     pub fn expire_some(
         &mut self,
         now: WallTime,
