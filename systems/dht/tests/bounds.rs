@@ -114,7 +114,7 @@ fn all_cores_are_asked_where_all_are_meant() {
     assert_eq!(ask(&mut world, client, "DBSIZE\r\n", "\r\n"), ":1000\r\n");
     assert_eq!(ask(&mut world, other, "CLIENT SETNAME other\r\n", "\r\n"), "+OK\r\n");
     let clients = ask(&mut world, client, "CLIENT LIST\r\n", "\n\r\n");
-    assert_eq!(clients.matches("addr=").count(), 2, "{clients}");
+    assert_eq!(clients.matches(" addr=").count(), 2, "{clients}");
     assert!(clients.contains(" name=other "), "{clients}");
     let info = ask(&mut world, client, "INFO keyspace cores\r\n", "\r\n\r\n");
     assert!(info.contains("db0:keys=1000,expires=0"), "{info}");

@@ -1,11 +1,13 @@
 //! The program `dht`: its options, its plan, and the order in which it starts.
 
+use crate::dht_bounds::Bounds;
 use crate::logs::{self, Level};
 use crate::metrics;
 use crate::options::{self, Common};
 use crate::static_nodes::{self, This};
 use crate::{client, doctor, doors};
-use ::dht::{Config, Dht, Limits};
+use ::dht::login::Users;
+use ::dht::{Announce, Config, Dht, Limits};
 use clap::{Args, Parser, Subcommand};
 use reactor::{Doors, Fatal, Plan, fatal};
 use std::io::Write as _;
@@ -57,10 +59,21 @@ struct Serve {
     metrics_port: Option<u16>,
     #[command(flatten)]
     several: static_nodes::Options,
-    /// One more client is answered an error and closed
-    #[arg(long, env = "RINGWISE_MAX_CLIENTS", default_value_t = Limits::default().clients_max, value_name = "COUNT",
-          value_parser = clap::value_parser!(u32).range(1..))]
-    max_clients: u32,
+    #[command(flatten)]
+    bounds: Bounds,
+}
+
+impl Serve {
+    /// Framed text knows no passwords: with an --auth-file it is answered by a refusal, and so nothing may need it.
+    fn refuse_unguarded(&self, users: &Users) -> Result<(), Fatal> {
+        if users.is_open() || !(self.several.prompt || self.several.is_one_of_several()) {
+            return Ok(());
+        }
+        Err(Fatal::misuse(
+            "framed text knows no passwords, so --auth-file goes neither with --nodes nor with --prompt"
+                .to_owned(),
+        ))
+    }
 }
 
 /// The whole program.
@@ -80,14 +93,16 @@ pub fn main() -> ! {
 fn serve(asked: &Serve) -> Result<(), Fatal> {
     let common = &asked.common;
     logs::want(common.log_level, common.log_format);
-    common.refuse_strangers()?;
+    let users = asked.bounds.users()?;
+    common.refuse_strangers(!users.is_open())?;
+    asked.refuse_unguarded(&users)?;
     let this = asked.several.this(common.listen, asked.frame_port.unwrap_or(FRAME_PORT))?;
     let cores = match (&this, common.cores()) {
         (Some(this), chosen) => this.cores(chosen, reactor::allowed_cores())?,
         (None, chosen) if chosen.is_empty() => reactor::allowed_cores(),
         (None, chosen) => chosen,
     };
-    doctor::before_start(cores.len(), asked.max_clients as usize)?;
+    doctor::before_start(cores.len(), asked.bounds.max_clients as usize)?;
     let doors = Doors::default();
     let at = |port: u16| SocketAddr::new(common.listen, port);
     // Who takes a free port for one listener wants to meet nobody at the others either.
@@ -99,14 +114,29 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     };
     let resp = doors.reserve(at(resp_port.unwrap_or(PORT)))?;
     let frame = doors.reserve(at(or(frame_port, FRAME_PORT)))?;
-    let core_ports = doors::for_cores(&doors, common.listen, or(asked.core_port, CORE_PORT), cores.len())?;
+    let announce = Announce::from(asked.bounds.cluster_announce);
+    let core_count = if announce == Announce::Cores { cores.len() } else { 0 };
+    let core_ports = doors::for_cores(&doors, common.listen, or(asked.core_port, CORE_PORT), core_count)?;
     let (listener, metrics) = metrics::reserve(at(or(asked.metrics_port, METRICS_PORT)))?;
     let pid = std::process::id();
-    let listed = doors::listed(&core_ports);
-    let ready = format!("READY dht resp={resp} cores={listed} frame={frame} metrics={metrics} pid={pid}");
-    let limits = Limits { clients_max: asked.max_clients, ..Limits::default() };
+    let listed = match &core_ports[..] {
+        [] => String::new(),
+        some => format!(" cores={}", doors::listed(some)),
+    };
+    let ready = format!("READY dht resp={resp}{listed} frame={frame} metrics={metrics} pid={pid}");
     let nodes = this.as_ref().map(This::sharing).unwrap_or_default();
-    let config = Config { resp: Some(resp), frame: Some(frame), core_ports, nodes, limits, pid };
+    let config = Config {
+        resp: Some(resp),
+        frame: Some(frame),
+        core_ports,
+        nodes,
+        announce,
+        announce_ip: asked.bounds.cluster_announce_ip,
+        users,
+        limits: asked.bounds.limits(),
+        pid,
+        end: Some(reactor::terminate),
+    };
     let mut plan = Plan::new("dht", config);
     plan.node = this.as_ref().map_or(plan.node, |this| this.id);
     plan.cores = cores;

@@ -16,6 +16,8 @@ pub mod client;
 #[cfg(feature = "dht")]
 pub mod dht;
 #[cfg(feature = "dht")]
+pub mod dht_bounds;
+#[cfg(feature = "dht")]
 pub mod nodes_file;
 #[cfg(feature = "dht")]
 pub mod static_nodes;

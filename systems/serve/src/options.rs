@@ -17,7 +17,7 @@ use std::time::Duration;
 /// What every program can be told.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
-    /// Where to listen; an address that others can reach needs --insecure-open
+    /// Where to listen; an address that others can reach needs --auth-file or --insecure-open
     #[arg(long, env = "RINGWISE_LISTEN", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDR")]
     pub listen: IpAddr,
     /// Let everybody who can reach --listen read and change everything
@@ -53,14 +53,14 @@ impl Common {
         self.cores.clone().unwrap_or_default().0
     }
 
-    /// Refuses an address that strangers can reach where nobody said that they may.
-    pub fn refuse_strangers(&self) -> Result<(), Fatal> {
-        if self.listen.is_loopback() || self.insecure_open {
+    /// Refuses an address that strangers can reach where nobody said that they may, and nobody guards what is there.
+    pub fn refuse_strangers(&self, is_guarded: bool) -> Result<(), Fatal> {
+        if self.listen.is_loopback() || self.insecure_open || is_guarded {
             return Ok(());
         }
         Err(Fatal::misuse(format!(
             "--listen {} would let everybody who can reach it read and change everything; \
-             if that is what you want, add --insecure-open",
+             say who may with --auth-file, or if everybody may, add --insecure-open",
             self.listen
         )))
     }
@@ -207,9 +207,10 @@ mod tests {
                 _ => panic!("{words} is right"),
             }
         };
-        assert!(common("x serve").refuse_strangers().is_ok());
-        assert!(common("x serve --listen ::1").refuse_strangers().is_ok());
-        assert_eq!(common("x serve --listen 0.0.0.0").refuse_strangers().unwrap_err().status, 2);
-        assert!(common("x serve --listen 0.0.0.0 --insecure-open").refuse_strangers().is_ok());
+        assert!(common("x serve").refuse_strangers(false).is_ok());
+        assert!(common("x serve --listen ::1").refuse_strangers(false).is_ok());
+        assert_eq!(common("x serve --listen 0.0.0.0").refuse_strangers(false).unwrap_err().status, 2);
+        assert!(common("x serve --listen 0.0.0.0 --insecure-open").refuse_strangers(false).is_ok());
+        assert!(common("x serve --listen 0.0.0.0").refuse_strangers(true).is_ok());
     }
 }

@@ -41,6 +41,12 @@ pub struct This {
 }
 
 impl Options {
+    /// Whether a list of nodes was given.
+    #[must_use]
+    pub fn is_one_of_several(&self) -> bool {
+        self.nodes.is_some()
+    }
+
     /// Which node this is; none when no list was given. `frame_port` is what was typed, or else where framed text is
     /// by default.
     ///
