@@ -22,7 +22,7 @@ pub use table::{COMMANDS, Entry, Flag, index_of};
 use crate::act::{Act, Op, Payload};
 use crate::config::Limits;
 use crate::gather::Fold;
-use crate::peer::Question;
+use crate::peer::{Question, Work};
 use crate::refusal::Refusal;
 use machine::WallTime;
 use wire::resp::{Request, integer};
@@ -34,7 +34,11 @@ pub enum Command<'r> {
     One(Op<'r>),
     /// The owners of its keys, the answers put together.
     Many(Many<'r>),
-    /// Every core, the answers put together.
+    /// The owners of its two keys.
+    Pair(Pair<'r>),
+    /// The owners of all keys, or one of them, the answers put together.
+    Whole(Work, Fold),
+    /// Every core, of itself, the answers put together.
     All(Question, Fold),
     /// This core, from what it knows of the connection and itself.
     Here(Here<'r>),
@@ -51,6 +55,31 @@ pub struct Many<'r> {
     pub stride: usize,
     /// How the answers are put together.
     pub fold: Fold,
+    /// Only if none of the keys is there; 1 if so, else 0.
+    pub if_absent: bool,
+}
+
+/// A value goes from one key to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair<'r> {
+    /// From this key.
+    pub from: &'r [u8],
+    /// To that one.
+    pub to: &'r [u8],
+    /// The first one goes, and nothing there is an error.
+    pub removes: bool,
+    /// What is at the second is replaced; else it stays.
+    pub replaces: bool,
+    /// 1 is told if it was done, else 0; else OK.
+    pub counts: bool,
+}
+
+impl<'r> Pair<'r> {
+    /// Both keys.
+    #[must_use]
+    pub const fn keys(&self) -> [&'r [u8]; 2] {
+        [self.from, self.to]
+    }
 }
 
 impl<'r> Many<'r> {
@@ -225,7 +254,7 @@ impl<'r> Words<'r> {
         for index in (1..self.len()).step_by(stride) {
             self.key(index)?;
         }
-        Ok(Command::Many(Many { act, words: *self, stride, fold }))
+        Ok(Command::Many(Many { act, words: *self, stride, fold, if_absent: false }))
     }
 }
 

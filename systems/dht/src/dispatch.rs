@@ -5,12 +5,12 @@
 
 use crate::act::{Act, Op, Payload};
 use crate::answer;
-use crate::command::{self, Command, Many, Mute, Words};
+use crate::command::{self, Command, Mute, Words};
 use crate::config::Limits;
 use crate::forward;
 use crate::frames::{self, Asked};
 use crate::peer::{Asker, Said, Text, Told};
-use crate::refusal::Refusal;
+use crate::refusal::{Fault, Refusal};
 use crate::reply::{Reply, Says, Shape};
 use crate::session::{Session, Speaks};
 use crate::shard::{Ask, Dht};
@@ -27,8 +27,8 @@ const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 pub(crate) const NOAUTH: &str = "NOAUTH Authentication required.";
 
 /// Whether these keys are of more than one slot.
-fn crosses(many: &Many<'_>) -> bool {
-    let mut slots = many.ops().map(|op| Slot::of(op.key));
+fn crosses<'k>(keys: impl Iterator<Item = &'k [u8]>) -> bool {
+    let mut slots = keys.map(Slot::of);
     let first = slots.next();
     slots.any(|slot| Some(slot) != first)
 }
@@ -113,6 +113,7 @@ impl Dht {
             return false;
         }
         let is_full = session.is_paused
+            || session.is_dealing
             || session.is_full(limits)
             || self.direct.is_full()
             || self.is_held(session)
@@ -182,13 +183,21 @@ impl Dht {
                 self.one(now, session, op, session.shape(), out);
                 return;
             }
-            Ok(Command::Many(many)) if session.is_core && crosses(&many) => {
+            Ok(Command::Many(many)) if session.is_core && crosses(many.ops().map(|op| op.key)) => {
                 self.refuse(session, &Refusal::Says(CROSSSLOT.into()), out);
             }
-            Ok(Command::Many(many)) => match self.refuse_many(&many) {
+            Ok(Command::Many(many)) => match self.refuse_keys(many.ops().map(|op| op.key)) {
                 None => self.many(now, session, many, limits, out),
                 Some(refusal) => self.refuse(session, &refusal, out),
             },
+            Ok(Command::Pair(pair)) if session.is_core && crosses(pair.keys().into_iter()) => {
+                self.refuse(session, &Refusal::Says(CROSSSLOT.into()), out);
+            }
+            Ok(Command::Pair(pair)) => match self.refuse_keys(pair.keys().into_iter()) {
+                None => self.pair(now, session, &pair, limits, out),
+                Some(refusal) => self.refuse(session, &refusal, out),
+            },
+            Ok(Command::Whole(work, fold)) => self.whole(now, session, work, fold, out),
             Ok(Command::All(question, fold)) => self.all(now, session, question, fold, out),
             Ok(Command::Here(here)) => self.here(now, session, here, out),
             Err(refusal) => self.refuse(session, &refusal, out),
@@ -273,7 +282,7 @@ impl Dht {
         if node != self.seat.node {
             return self.elsewhere(now, session, op, shape, out);
         }
-        if owner == self.seat.core {
+        if owner == self.seat.core && !self.locks.must_wait(op.key, &op.act) {
             let reply = self.store.execute(slot, op, now.wall);
             if let Reply::Refused(fault) = &reply {
                 self.counts.error(fault.words());
@@ -281,8 +290,15 @@ impl Dht {
             answer::at_once(session, &mut self.direct, reply, shape, out);
             return;
         }
+        if owner == self.seat.core && self.is_crowded() {
+            let reply = Reply::Refused(Fault::Crowded);
+            return answer::at_once(session, &mut self.direct, reply, shape, out);
+        }
         let ticket = session.pipeline.wait().0;
         let asker = Asker { conn: session.conn.0.to_bits(), ticket, shape };
+        if owner == self.seat.core {
+            return self.park(owner, asker, slot, op);
+        }
         let (payload, blob) = match op.payload {
             Payload::Bytes(bytes) => (Text::from_slice(bytes), None),
             Payload::Blob(blob) => (Text::new(), Some(blob)),
@@ -319,7 +335,14 @@ impl Dht {
             None => Payload::Bytes(ask.payload),
         };
         let slot = Slot::new(ask.slot).unwrap_or_else(|| Slot::of(ask.key));
-        let reply = self.store.execute(slot, Op { key: ask.key, payload, act }, now.wall);
+        let op = Op { key: ask.key, payload, act };
+        let reply = if !self.locks.must_wait(op.key, &act) {
+            self.store.execute(slot, op, now.wall)
+        } else if self.is_crowded() {
+            Reply::Refused(Fault::Crowded)
+        } else {
+            return self.park(from, asker, slot, op);
+        };
         let (told, blob) = Told::of(reply);
         out.tell(from, Said::Answer { asker, told }, blob);
     }

@@ -12,7 +12,6 @@
 
 use crate::act::{Op, Payload};
 use crate::answer::{self, Raw};
-use crate::command::Many;
 use crate::nodes::{Node, fingerprint};
 use crate::peer::{Asker, Said};
 use crate::refusal::Refusal;
@@ -127,11 +126,11 @@ impl Dht {
     }
 
     /// Why these keys cannot be served here together, if so.
-    pub(crate) fn refuse_many(&self, many: &Many<'_>) -> Option<Refusal> {
+    pub(crate) fn refuse_keys<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Option<Refusal> {
         if self.ways.is_empty() {
             return None;
         }
-        let mut slots = many.ops().map(|op| Slot::of(op.key));
+        let mut slots = keys.map(Slot::of);
         let first = slots.next()?;
         if slots.any(|slot| slot != first) {
             return Some(Refusal::Says("CROSSSLOT Keys in request don't hash to the same slot".into()));

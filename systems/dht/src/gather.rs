@@ -22,6 +22,19 @@ pub enum Fold {
     Sum(i64),
     /// Values in the order of their keys.
     Values(Vec<Option<Got>>),
+    /// Keys of a page, and the cursor of the next.
+    Page {
+        /// The core that is asked.
+        core: u16,
+        /// How many cores there are.
+        cores: u16,
+        /// The cursor; 0 at the end.
+        next: u64,
+        /// The keys.
+        keys: Vec<Vec<u8>>,
+    },
+    /// One key of all, and how many those were from which it was chosen.
+    Sample(Option<Vec<u8>>, u64),
     /// Lines one after another.
     Text(String),
     /// Keys one after another.
@@ -108,10 +121,21 @@ impl Sum {
         match (&mut self.fold, part) {
             (_, Part::Refused(fault)) => self.refused = Some(fault),
             (Fold::Sum(sum) | Fold::Killed(sum), Part::Count(number)) => *sum += number,
-            (Fold::Keys(keys), Part::Keys(more)) => keys.extend(more),
             (Fold::Memory(cores), Part::Stats(stats)) => cores.push(*stats),
             (Fold::Text(text), Part::Text(more)) => text.push_str(&more),
             (Fold::Info { cores, .. }, Part::Stats(stats)) => cores.push(*stats),
+            (Fold::Keys(keys), Part::Keys(more)) => keys.extend(more),
+            (Fold::Page { core, cores, next, keys }, Part::Page(more, place)) => {
+                *next = scan_cursor(*core, *cores, place);
+                *keys = more;
+            }
+            (Fold::Sample(chosen, of), Part::Sample(Some(key), len, drawn)) => {
+                // Each core's key with the chance that its keys have among all so far.
+                *of += len;
+                if drawn % (*of).max(1) < len {
+                    *chosen = Some(key);
+                }
+            }
             (Fold::Values(_), Part::Values(values)) => {
                 for (index, value) in values {
                     self.put(index as usize, Got::of(value));
@@ -121,8 +145,25 @@ impl Sum {
         }
     }
 
+    /// Whether the whole is refused.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    /// The sum so far; 0 for what is none.
+    pub(crate) fn total(&self) -> i64 {
+        if let Fold::Sum(sum) = self.fold { sum } else { 0 }
+    }
+
+    /// The sum is this, whatever has come.
+    pub(crate) fn set_total(&mut self, total: i64) {
+        if let Fold::Sum(sum) = &mut self.fold {
+            *sum = total;
+        }
+    }
+
     /// One more value; the whole is refused when they are too long together.
-    fn put(&mut self, index: usize, got: Got) {
+    pub(crate) fn put(&mut self, index: usize, got: Got) {
         self.bytes += got.len();
         if self.bytes > self.bytes_max {
             self.refused = Some(Fault::AnswerTooLong);
@@ -146,13 +187,17 @@ impl Tell for Sum {
             (Some(fault), _) => Reply::Refused(fault).tell(shape, into),
             (None, Fold::Done) => Reply::Ok.tell(shape, into),
             (None, Fold::Sum(sum)) => Reply::Integer(sum).tell(shape, into),
+            (None, Fold::Keys(keys)) => write_keys(&keys, &mut Writer::new(into.bytes(), version)),
+            (None, Fold::Page { next, keys, .. }) => {
+                let mut writer = Writer::new(into.bytes(), version);
+                writer.array(2);
+                writer.bulk(itoa::Buffer::new().format(next).as_bytes());
+                write_keys(&keys, &mut writer);
+            }
+            (None, Fold::Sample(None, _)) => Reply::Nil.tell(shape, into),
+            (None, Fold::Sample(Some(key), _)) => Reply::Bulk(&key).tell(shape, into),
             (None, Fold::Text(text)) => {
                 Writer::new(into.bytes(), version).verbatim(*b"txt", text.as_bytes());
-            }
-            (None, Fold::Keys(keys)) => {
-                let mut writer = Writer::new(into.bytes(), version);
-                writer.array(keys.len());
-                keys.iter().for_each(|key| writer.bulk(key));
             }
             (None, Fold::Killed(0)) => Writer::new(into.bytes(), version).error("ERR No such client"),
             (None, Fold::Killed(_)) => Reply::Ok.tell(shape, into),
@@ -172,6 +217,32 @@ impl Tell for Sum {
                 }
             }
         }
+    }
+}
+
+fn write_keys(keys: &[Vec<u8>], writer: &mut Writer<'_>) {
+    writer.array(keys.len());
+    keys.iter().for_each(|key| writer.bulk(key));
+}
+
+/// Where the parts of a cursor of SCAN begin: 32 bits of the slot's own, 14 of the slot, the core. So with up to 128
+/// cores it is under 2^53, past which some clients' numbers are no longer exact.
+const SLOT_AT: u32 = 32;
+const CORE_AT: u32 = SLOT_AT + 14;
+
+/// Core, slot and the slot's cursor, as a client's cursor says.
+#[must_use]
+pub fn scan_place(cursor: u64) -> (u64, u16, u64) {
+    let slot = (cursor >> SLOT_AT) as u16 & (state::Slot::COUNT - 1) as u16;
+    (cursor >> CORE_AT, slot, cursor & u64::from(u32::MAX))
+}
+
+/// The cursor for going on at that place of a core, or with the next core, or 0 after the last.
+fn scan_cursor(core: u16, cores: u16, place: Option<(u16, u64)>) -> u64 {
+    match place {
+        Some((slot, cursor)) => u64::from(core) << CORE_AT | u64::from(slot) << SLOT_AT | cursor,
+        None if core + 1 < cores => u64::from(core + 1) << CORE_AT,
+        None => 0,
     }
 }
 

@@ -21,10 +21,12 @@
 
 pub mod act;
 mod answer;
+mod claim;
 pub mod clients;
 mod cluster;
 pub mod command;
 pub mod config;
+mod deal;
 mod dispatch;
 pub mod extended;
 mod forward;
@@ -33,6 +35,7 @@ pub mod gather;
 pub mod glob;
 pub mod info;
 mod local;
+mod locks;
 pub mod login;
 pub mod nodes;
 pub mod parameter;

@@ -39,14 +39,43 @@ pub enum Said {
         /// The reply.
         told: Told,
     },
-    /// Do this to several keys of yours.
-    AskMany {
-        /// Which gathering waits for your part.
-        gather: u64,
-        /// What to do to each.
-        act: Act,
+    /// Keep these keys of yours for a deal of mine; once they are, do this.
+    Claim {
+        /// The deal.
+        deal: u64,
+        /// What else may go on with the keys.
+        hold: Hold,
+        /// Until the deal is finished; else until the work is done.
+        stays: bool,
+        /// What to do.
+        work: Work,
         /// The keys.
         items: Vec<Item>,
+    },
+    /// Do this and let go of the keys. A long value comes as the blob.
+    Finish {
+        /// The deal.
+        deal: u64,
+        /// What to do.
+        work: Work,
+        /// The keys it is done to.
+        items: Vec<Item>,
+        /// An answer is waited for.
+        hears: bool,
+    },
+    /// What the work on a deal came to. A long value comes as the blob.
+    Came {
+        /// The deal.
+        deal: u64,
+        /// The part.
+        part: Part,
+    },
+    /// A long value, as the blob, that belongs to the next that comes to this deal.
+    Value {
+        /// The deal.
+        deal: u64,
+        /// The place of its key.
+        index: u32,
     },
     /// A question to all cores.
     AskAll {
@@ -156,8 +185,62 @@ impl ArchivedTold {
     }
 }
 
+/// What else may go on with keys that are claimed.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// They may be read.
+    Shared,
+    /// Nothing.
+    Alone,
+    /// Nothing, with any key of the core.
+    Whole,
+}
+
+/// A core's part of a deal.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Nothing.
+    Nothing,
+    /// This, to each of the keys.
+    Act(Act),
+    /// Tell the value of the key at place 0 and whether there is one at place 1.
+    Look,
+    /// Store a value for the first key; then remove the second one, if there is one.
+    Put {
+        /// Microseconds after 1970, if it expires.
+        until: Option<u64>,
+        /// Only if there is room for one more value: it is a copy.
+        copies: bool,
+    },
+    /// Remove all keys.
+    Flush,
+    /// Count all keys.
+    Size,
+    /// Tell the keys that this pattern describes.
+    Keys(Vec<u8>),
+    /// Tell some keys.
+    Scan(Page),
+    /// Tell some key.
+    Sample,
+}
+
+/// Which keys a SCAN asks for.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// From this slot on.
+    pub slot: u16,
+    /// From this cursor of the slot on.
+    pub cursor: u64,
+    /// About so many are looked at.
+    pub count: u64,
+    /// Only those that it describes.
+    pub pattern: Option<Vec<u8>>,
+    /// None of them: a type of value was named that there is not.
+    pub none: bool,
+}
+
 /// A key of a command that has several.
-#[derive(Archive, Serialize, Debug)]
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// Its place among the command's keys.
     pub index: u32,
@@ -172,10 +255,6 @@ pub struct Item {
 /// What all cores are asked.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// How many keys have you?
-    Size,
-    /// Remove all keys.
-    Flush,
     /// How do you do?
     Stats,
     /// Count from zero again.
@@ -206,10 +285,25 @@ pub enum Part {
     Count(i64),
     /// The values that are there, by the places of their keys.
     Values(Vec<(u32, Vec<u8>)>),
-    /// Keys.
-    Keys(Vec<Vec<u8>>),
     /// How a core does.
     Stats(Box<Stats>),
+    /// Keys.
+    Keys(Vec<Vec<u8>>),
+    /// What is at two keys.
+    Seen {
+        /// There is something at the first.
+        first: bool,
+        /// Its value, if it is short.
+        value: Vec<u8>,
+        /// When it expires.
+        until: Option<u64>,
+        /// There is something at the second.
+        second: bool,
+    },
+    /// Some keys, and slot and cursor from which to go on.
+    Page(Vec<Vec<u8>>, Option<(u16, u64)>),
+    /// Some key of so many, and a number that was drawn.
+    Sample(Option<Vec<u8>>, u64, u64),
     /// Lines.
     Text(String),
     /// Not done, and why.

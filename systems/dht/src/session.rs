@@ -33,6 +33,8 @@ pub struct Session {
     pub is_half: bool,
     /// Nothing more is read, and it ends when everything is answered.
     pub is_closing: bool,
+    /// A deal of it is not announced to all cores yet; nothing more is read until it is.
+    pub is_dealing: bool,
     /// It is another node, which asks for keys of ours alone.
     pub is_node: bool,
     /// It came by this core's own port.
@@ -132,6 +134,7 @@ impl Session {
             has_left: false,
             is_half: false,
             is_closing: false,
+            is_dealing: false,
             is_node: false,
             is_core: false,
             is_stranger: false,

@@ -1,26 +1,25 @@
-//! Commands that several cores do together: told to each, gathered here, answered once.
+//! Commands on several keys or on all: done at once where all is here, else made a [deal](crate::deal) of several
+//! cores; and questions about the cores themselves, told to each, gathered here, answered once.
 //!
-//! One message to each core, whatever the number of keys, so that a command of any length stays under the bound on
-//! tells. The values of MSET and MGET travel in the message itself, copied; a message carries at most one blob.
+//! One message to each core at a time, whatever the number of keys, so that a command of any length stays under the
+//! bound on tells.
 
-use crate::act::{Act, Op, Payload};
+use crate::act::{Act, Op};
 use crate::answer;
-use crate::command::Many;
+use crate::command::{Many, Pair};
 use crate::config::Limits;
+use crate::deal::{Deal, Move, Plan, Seen, Stage};
 use crate::gather::{Fold, Gather, Sum};
 use crate::info::Facts;
-use crate::peer::{ArchivedItem, Item, Part, Question, Said, Text};
-use crate::refusal::Fault;
-use crate::reply::Reply;
+use crate::peer::{Item, Part, Question, Said, Text, Work};
 use crate::session::{Answer, Late, Session};
 use crate::shard::Dht;
 use machine::id::Key;
-use machine::{Now, Outbox, WallTime};
-use rkyv::vec::ArchivedVec;
+use machine::{CoreId, Now, Outbox};
 use state::Slot;
 
 impl Dht {
-    /// The same act on several keys, wherever they are.
+    /// The same act on several keys, wherever they are. Where all are here and nobody waits, it is done at once.
     pub(crate) fn many(
         &mut self,
         now: Now,
@@ -31,26 +30,85 @@ impl Dht {
     ) {
         let fold = core::mem::replace(&mut many.fold, Fold::Done);
         let mut sum = Sum::new(fold, many.len(), limits);
-        let mut elsewhere: Vec<Vec<Item>> = Vec::new();
-        elsewhere.resize_with(usize::from(self.seat.cores), Vec::new);
-        for (index, op) in many.ops().enumerate() {
+        if self.locks.is_quiet() && many.ops().all(|op| self.owner(Slot::of(op.key)) == self.seat.core) {
+            if many.if_absent {
+                let is_free = many.ops().all(|op| !self.store.is_there(Slot::of(op.key), op.key, now.wall));
+                sum.set_total(i64::from(is_free));
+            }
+            if !many.if_absent || sum.total() > 0 {
+                for (index, op) in many.ops().enumerate() {
+                    sum.add_reply(index, self.store.execute(Slot::of(op.key), op, now.wall));
+                }
+            }
+            return answer::at_once(session, &mut self.direct, sum, session.shape(), out);
+        }
+        let plan = match many.act {
+            _ if many.if_absent => Plan::Absent,
+            act if act.writes() => Plan::Write(act),
+            act => Plan::Read(act),
+        };
+        let stages = self.stages(many.ops());
+        self.begin(now, session, Deal::new(plan, stages, sum), out);
+    }
+
+    /// RENAME, RENAMENX or COPY.
+    pub(crate) fn pair(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        pair: &Pair<'_>,
+        limits: &Limits,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        let fold = if pair.counts { Fold::Sum(0) } else { Fold::Done };
+        let motion = Move {
+            removes: pair.removes,
+            replaces: pair.replaces,
+            needs: pair.removes,
+            seen: Seen::default(),
+            left: None,
+        };
+        let keys = if pair.from == pair.to { &pair.keys()[..1] } else { &pair.keys()[..] };
+        let stages = self.stages(keys.iter().map(|key| Op::of(key, Act::Exists)));
+        let deal = Deal::new(Plan::Move(motion), stages, Sum::new(fold, 0, limits));
+        self.begin(now, session, deal, out);
+    }
+
+    /// Work on all keys of all cores, or of one.
+    pub(crate) fn whole(
+        &mut self,
+        now: Now,
+        session: &mut Session,
+        work: Work,
+        mut fold: Fold,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        let stages = match &mut fold {
+            Fold::Page { core, .. } if *core >= self.seat.cores => {
+                let sum = Sum::new(fold, 0, &self.config.limits);
+                return answer::at_once(session, &mut self.direct, sum, session.shape(), out);
+            }
+            Fold::Page { core, cores, .. } => {
+                *cores = self.seat.cores;
+                vec![Stage::new(CoreId(*core))]
+            }
+            _ => self.seat.all_cores().map(Stage::new).collect(),
+        };
+        let deal = Deal::new(Plan::Whole(work), stages, Sum::new(fold, 0, &self.config.limits));
+        self.begin(now, session, deal, out);
+    }
+
+    /// Keys by the cores that own them, in ascending order of those.
+    fn stages<'a>(&self, ops: impl Iterator<Item = Op<'a>>) -> Vec<Stage> {
+        let mut stages: Vec<Stage> = self.seat.all_cores().map(Stage::new).collect();
+        for (index, op) in ops.enumerate() {
             let slot = Slot::of(op.key);
-            let owner = self.owner(slot);
-            if owner == self.seat.core {
-                sum.add_reply(index, self.store.execute(slot, op, now.wall));
-            } else {
-                let (key, payload) = (Text::from_slice(op.key), Text::from_slice(op.payload.bytes()));
-                let item = Item { index: index as u32, slot: slot.number(), key, payload };
-                elsewhere[owner.index()].push(item);
-            }
+            let (key, payload) = (Text::from_slice(op.key), Text::from_slice(op.payload.bytes()));
+            let item = Item { index: index as u32, slot: slot.number(), key, payload };
+            stages[self.owner(slot).index()].items.push(item);
         }
-        let missing = elsewhere.iter().filter(|items| !items.is_empty()).count();
-        let Some(gather) = self.gather(session, sum, missing, out) else { return };
-        for (core, items) in self.seat.all_cores().zip(elsewhere) {
-            if !items.is_empty() {
-                self.tell(core, Said::AskMany { gather, act: many.act, items }, None, out);
-            }
-        }
+        stages.retain(|stage| !stage.items.is_empty());
+        stages
     }
 
     /// A question to every core, this one included.
@@ -123,53 +181,9 @@ impl Dht {
         self.settle(session, out);
     }
 
-    /// Does for another core what it asks of several keys.
-    pub(crate) fn part_of_many(
-        &mut self,
-        act: Act,
-        items: &ArchivedVec<ArchivedItem>,
-        now: WallTime,
-    ) -> Part {
-        let (mut count, mut bytes, mut values) = (0, 0, Vec::new());
-        let mut refused = None;
-        for item in items.iter() {
-            let slot = Slot::new(item.slot.to_native()).unwrap_or_else(|| Slot::of(&item.key));
-            let op = Op { key: &item.key, payload: Payload::Bytes(&item.payload), act };
-            let value = match self.store.execute(slot, op, now) {
-                Reply::Integer(number) => {
-                    count += number;
-                    continue;
-                }
-                Reply::Refused(fault) => {
-                    refused = Some(fault);
-                    continue;
-                }
-                Reply::Ok | Reply::Nil | Reply::Kind(_) => continue,
-                Reply::Bulk(value) => value.to_vec(),
-                Reply::Blob(value) => value.into_vec(),
-            };
-            bytes += value.len();
-            if bytes > self.config.limits.answer_max {
-                return Part::Refused(Fault::AnswerTooLong);
-            }
-            values.push((item.index.to_native(), value));
-        }
-        match (refused, act) {
-            (Some(fault), _) => Part::Refused(fault),
-            (None, Act::Get) => Part::Values(values),
-            (None, Act::Set(_)) => Part::Done,
-            (None, _) => Part::Count(count),
-        }
-    }
-
     /// What this core has to say to a question to all.
     pub(crate) fn part_of_all(&mut self, question: Question, now: Now) -> Part {
         match question {
-            Question::Size => Part::Count(self.store.len() as i64),
-            Question::Flush => {
-                self.store.flush();
-                Part::Done
-            }
             Question::Stats => Part::Stats(Box::new(self.stats())),
             Question::ResetStats => {
                 self.reset_stats();

@@ -1,15 +1,18 @@
 //! The shard of a core: which event goes to which noun. Nothing is decided here but that.
 
 use crate::answer::{self, Direct};
+use crate::claim::{self, Done};
 use crate::clients::Crowd;
 use crate::command::COMMANDS;
 use crate::config::Config;
+use crate::deal::Deal;
 use crate::forward::{self, Ways};
 use crate::gather::Gather;
 use crate::info::Facts;
+use crate::locks::{Claim, Locks};
 use crate::login::DEFAULT;
 use crate::nodes;
-use crate::peer::{ArchivedSaid, Asker, Heard, Said, Stats, native};
+use crate::peer::{ArchivedSaid, Asker, Heard, Item, Part, Said, Stats, native};
 use crate::reply::{Reply, Shape, Tell};
 use crate::session::{About, Answer, Late, Session, Sessions, Speaks};
 use crate::store::Store;
@@ -17,7 +20,7 @@ use core::time::Duration;
 use machine::id::Key;
 use machine::{
     Address, Blob, Chance, Close, ConnId, CoreId, End, FANOUT_MAX, Gauges, Input, Instant, Link, ListenerId,
-    NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Slab, Ticket, TimerId, WallTime, Why,
+    NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Slab, Stream, Ticket, TimerId, WallTime, Why,
 };
 use state::{Placement, Slot};
 
@@ -30,6 +33,10 @@ pub struct Dht {
     pub(crate) store: Store,
     pub(crate) sessions: Sessions,
     pub(crate) gathers: Slab<Gather>,
+    pub(crate) locks: Locks,
+    pub(crate) deals: Slab<Deal>,
+    /// For keys by chance.
+    pub(crate) samples: Stream,
     pub(crate) ways: Ways,
     pub(crate) direct: Direct,
     pub(crate) counts: Counts,
@@ -112,6 +119,9 @@ impl Shard for Dht {
             store: Store::new(&mut chance.stream("look-ups"), config.limits.value_max),
             sessions: Sessions::default(),
             gathers: Slab::new(),
+            locks: Locks::new(),
+            deals: Slab::new(),
+            samples: chance.stream("samples"),
             ways: Ways::new(&config.nodes),
             direct: Direct::default(),
             counts: Counts {
@@ -197,6 +207,7 @@ impl Shard for Dht {
         }
         self.counts.bytes_in += (before - input.bytes().len()) as u64;
         self.settle(session, out);
+        self.serve_ready(now, out);
         self.sweep_later(now, out);
         if self.told + usize::from(self.seat.cores) <= FANOUT_MAX {
             self.tell_crowd(out);
@@ -242,6 +253,7 @@ impl Shard for Dht {
         out: &mut impl Outbox<Said = Said>,
     ) {
         let Peer::Core(from) = from else { unreachable!("static nodes speak framed text") };
+        self.told = 0;
         match heard {
             ArchivedSaid::Ask { asker, slot, act, key, payload } => {
                 let ask = Ask { slot: slot.to_native(), key, payload, blob };
@@ -251,9 +263,25 @@ impl Shard for Dht {
                 let asker: Asker = native(asker);
                 self.hear(asker, told.reply(blob), out);
             }
-            ArchivedSaid::AskMany { gather, act, items } => {
-                let part = self.part_of_many(native(act), items, now.wall);
-                out.tell(from, Said::Part { gather: gather.to_native(), part }, None);
+            ArchivedSaid::Claim { deal, hold, stays, work, items } => {
+                let deal = deal.to_native();
+                let (hold, work, items) = (native(hold), native(work), native(items));
+                if let Some(done) = self.claim(Claim { from, deal, hold, stays: *stays, work, items }, now) {
+                    self.tell_done(from, deal, done, out);
+                }
+            }
+            ArchivedSaid::Finish { deal, work, items, hears } => {
+                let (deal, items): (u64, Vec<Item>) = (deal.to_native(), native(items));
+                let done = self.finish(from, deal, native(work), &items, blob, now.wall);
+                if *hears {
+                    self.tell_done(from, deal, done, out);
+                }
+            }
+            ArchivedSaid::Came { deal, part } => {
+                self.came(Key::from_bits(deal.to_native()), Done::from(native::<Part>(part)), now, out);
+            }
+            ArchivedSaid::Value { deal, index } => {
+                self.value_came(Key::from_bits(deal.to_native()), index.to_native(), blob);
             }
             ArchivedSaid::AskAll { gather, question } => {
                 let part = self.part_of_all(native(question), now);
@@ -266,6 +294,7 @@ impl Shard for Dht {
                 self.put_together(Key::from_bits(gather.to_native()), native(part), out);
             }
         }
+        self.serve_ready(now, out);
         self.sweep_later(now, out);
     }
 
@@ -278,6 +307,10 @@ impl Shard for Dht {
         }
         if timer == IDLE {
             return self.let_idlers_go(now, out);
+        }
+        if timer == claim::READY {
+            self.told = 0;
+            return self.serve_ready(now, out);
         }
         self.store.sweep(now.wall);
         self.is_sweeping = false;
@@ -397,7 +430,8 @@ impl Dht {
             self.sessions.forget(session);
             return self.drain_further(out);
         }
-        let may_resume = session.has_drained(&self.config.limits) && !self.is_held(&session);
+        let may_resume =
+            !session.is_dealing && session.has_drained(&self.config.limits) && !self.is_held(&session);
         if session.is_paused && may_resume && out.room(conn) > 0 {
             session.is_paused = false;
             out.resume(conn);
@@ -406,8 +440,8 @@ impl Dht {
     }
 
     /// Says that all is finished, once it is.
-    fn drain_further(&mut self, out: &mut impl Outbox<Said = Said>) {
-        if self.is_draining && !self.has_drained && self.sessions.is_empty() {
+    pub(crate) fn drain_further(&mut self, out: &mut impl Outbox<Said = Said>) {
+        if self.is_draining && !self.has_drained && self.sessions.is_empty() && self.deals.is_empty() {
             self.has_drained = true;
             out.drained();
         }

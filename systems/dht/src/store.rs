@@ -7,6 +7,7 @@
 mod change;
 mod life;
 mod room;
+mod walk;
 
 pub use room::{EVICTIONS_MAX, SAMPLES};
 
@@ -15,7 +16,7 @@ use crate::refusal::Fault;
 use crate::reply::Reply;
 use core::time::Duration;
 use machine::{Blob, Stream, WallTime};
-use state::{Expiry, Slot, Table, View};
+use state::{Entry, Expiry, Slot, Table, Value, View};
 use wire::resp::integer;
 
 /// Entries looked at in one sweep for expired ones: some tens of microseconds.
@@ -67,7 +68,7 @@ impl Store {
     /// Does it.
     #[inline]
     pub fn execute(&mut self, slot: Slot, op: Op<'_>, now: WallTime) -> Reply<'_> {
-        if !self.has_room(&op) && !self.make_room(slot, &op, now) {
+        if !self.lets_in(slot, &op, now) {
             return Reply::Refused(Fault::OutOfMemory);
         }
         match op.act {
@@ -100,6 +101,28 @@ impl Store {
             Act::ExpireTime(unit) => self.expire_time(slot, op.key, unit, now),
             Act::Persist => self.persist(slot, op.key, now),
         }
+    }
+
+    /// Whether there is such a key.
+    #[must_use]
+    pub fn is_there(&self, slot: Slot, key: &[u8], now: WallTime) -> bool {
+        self.table.peek(slot, key, now).is_some()
+    }
+
+    /// What is at a key, which is not thereby used.
+    #[must_use]
+    pub fn peek(&self, slot: Slot, key: &[u8], now: WallTime) -> Option<Entry<'_>> {
+        self.table.peek(slot, key, now)
+    }
+
+    /// Whether there is room for what an act would store.
+    pub fn lets_in(&mut self, slot: Slot, op: &Op<'_>, now: WallTime) -> bool {
+        self.has_room(op) || self.make_room(slot, op, now)
+    }
+
+    /// Stores a value that was elsewhere until now.
+    pub fn put(&mut self, slot: Slot, key: &[u8], value: Value<'_>, expiry: Expiry, now: WallTime) {
+        self.table.set(slot, key, value, expiry, now);
     }
 
     /// Removes all entries; their memory is given back sweep by sweep.

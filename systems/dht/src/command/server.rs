@@ -8,7 +8,7 @@ use super::{Command, Fixed, Here, Sub, Words, help, subcommand};
 use crate::act::{Act, Aspect};
 use crate::gather::Fold;
 use crate::parameter::{self, Change};
-use crate::peer::Question;
+use crate::peer::{Question, Work};
 use crate::refusal::Refusal;
 
 type Parsed<'r> = Result<Command<'r>, Refusal>;
@@ -37,7 +37,7 @@ impl Sections {
 }
 
 pub(super) fn dbsize(_: Words<'_>) -> Parsed<'_> {
-    Ok(Command::All(Question::Size, Fold::Sum(0)))
+    Ok(Command::Whole(Work::Size, Fold::Sum(0)))
 }
 
 /// FLUSHALL and FLUSHDB [SYNC | ASYNC]: one table, and it is always empty when the reply is sent.
@@ -47,7 +47,7 @@ pub(super) fn flush(words: Words<'_>) -> Parsed<'_> {
         2 if words.is(1, "SYNC") || words.is(1, "ASYNC") => {}
         _ => return Err(Refusal::Syntax),
     }
-    Ok(Command::All(Question::Flush, Fold::Done))
+    Ok(Command::Whole(Work::Flush, Fold::Done))
 }
 
 pub(super) fn time(_: Words<'_>) -> Parsed<'_> {

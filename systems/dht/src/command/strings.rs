@@ -133,6 +133,17 @@ pub(super) fn mset(words: Words<'_>) -> Parsed<'_> {
     words.many(Act::Set(Set::default()), 2, Fold::Done)
 }
 
+pub(super) fn msetnx(words: Words<'_>) -> Parsed<'_> {
+    if words.len().is_multiple_of(2) {
+        return Err(Refusal::Arity("msetnx".into()));
+    }
+    let mut command = words.many(Act::Set(Set::default()), 2, Fold::Sum(0))?;
+    if let Command::Many(many) = &mut command {
+        many.if_absent = true;
+    }
+    Ok(command)
+}
+
 /// SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL], in any order. As in Redis a word may be
 /// said twice if it is the same word.
 pub(super) fn set(words: Words<'_>) -> Parsed<'_> {

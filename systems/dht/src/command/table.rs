@@ -96,6 +96,7 @@ use Flag::{
 
 const NO_KEYS: (i8, i8, i8) = (0, 0, 0);
 const ONE_KEY: (i8, i8, i8) = (1, 1, 1);
+const TWO_KEYS: (i8, i8, i8) = (1, 2, 1);
 const ALL_KEYS: (i8, i8, i8) = (1, -1, 1);
 const ALL_PAIRS: (i8, i8, i8) = (1, -1, 2);
 
@@ -128,6 +129,7 @@ commands! {
     "incrbyfloat" 3 [Write, DenyOom, Fast], ONE_KEY, "string", strings::incrbyfloat, "Adds to a number.";
     "mget" -2 [ReadOnly, Fast], ALL_KEYS, "string", strings::mget, "Gives several values.";
     "mset" -3 [Write, DenyOom], ALL_PAIRS, "string", strings::mset, "Stores several values.";
+    "msetnx" -3 [Write, DenyOom], ALL_PAIRS, "string", strings::msetnx, "Stores several values where there are none.";
     "psetex" 4 [Write, DenyOom], ONE_KEY, "string", strings::psetex, "Stores a value for milliseconds.";
     "set" -3 [Write, DenyOom], ONE_KEY, "string", strings::set, "Stores a value.";
     "setex" 4 [Write, DenyOom], ONE_KEY, "string", strings::setex, "Stores a value for seconds.";
@@ -135,17 +137,23 @@ commands! {
     "setrange" 4 [Write, DenyOom], ONE_KEY, "string", strings::setrange, "Writes over a part of a value.";
     "strlen" 2 [ReadOnly, Fast], ONE_KEY, "string", strings::strlen, "Gives a value's length in bytes.";
     "substr" 4 [ReadOnly], ONE_KEY, "string", strings::getrange, "Gives a part of a value, as GETRANGE.";
+    "copy" -3 [Write, DenyOom], TWO_KEYS, "generic", keys::copy, "Copies a value to another key.";
     "del" -2 [Write], ALL_KEYS, "generic", keys::del, "Removes keys.";
     "exists" -2 [ReadOnly, Fast], ALL_KEYS, "generic", keys::exists, "Counts those keys that are there.";
     "expire" -3 [Write, Fast], ONE_KEY, "generic", keys::expire, "Lets a key expire in seconds.";
     "expireat" -3 [Write, Fast], ONE_KEY, "generic", keys::expireat, "Lets a key expire at a second.";
     "expiretime" 2 [ReadOnly, Fast], ONE_KEY, "generic", keys::expiretime, "Gives the second of a key's end.";
+    "keys" 2 [ReadOnly], NO_KEYS, "generic", keys::keys, "Gives all keys that a pattern describes.";
     "object" -2 [], NO_KEYS, "generic", keys::object, "Tells what is known of a key.";
     "persist" 2 [Write, Fast], ONE_KEY, "generic", keys::persist, "Lets a key live for ever.";
     "pexpire" -3 [Write, Fast], ONE_KEY, "generic", keys::pexpire, "Lets a key expire in milliseconds.";
     "pexpireat" -3 [Write, Fast], ONE_KEY, "generic", keys::pexpireat, "Lets a key expire at a millisecond.";
     "pexpiretime" 2 [ReadOnly, Fast], ONE_KEY, "generic", keys::pexpiretime, "Gives the millisecond of a key's end.";
     "pttl" 2 [ReadOnly, Fast], ONE_KEY, "generic", keys::pttl, "Gives a key's time left in milliseconds.";
+    "randomkey" 1 [ReadOnly], NO_KEYS, "generic", keys::randomkey, "Gives some key.";
+    "rename" 3 [Write], TWO_KEYS, "generic", keys::rename, "Gives a key another name.";
+    "renamenx" 3 [Write, Fast], TWO_KEYS, "generic", keys::renamenx, "Gives a key a name that is free.";
+    "scan" -2 [ReadOnly], NO_KEYS, "generic", keys::scan, "Gives some keys, and where to go on.";
     "touch" -2 [ReadOnly, Fast], ALL_KEYS, "generic", keys::touch, "Counts keys as used.";
     "ttl" 2 [ReadOnly, Fast], ONE_KEY, "generic", keys::ttl, "Gives a key's time left in seconds.";
     "type" 2 [ReadOnly, Fast], ONE_KEY, "generic", keys::kind, "Names the type of a value.";

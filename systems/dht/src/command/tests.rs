@@ -23,6 +23,11 @@ fn meaning(text: &str, limits: &Limits) -> String {
                 many.ops().map(|op| format!("{}={}", show(op.key), show(op.payload.bytes()))).collect();
             format!("{:?} {} of {}", many.act, ops.join(" "), many.len())
         }
+        Ok(Command::Pair(pair)) => {
+            let Pair { removes, replaces, counts, .. } = pair;
+            format!("{} to {} {removes} {replaces} {counts}", show(pair.from), show(pair.to))
+        }
+        Ok(Command::Whole(work, _)) => format!("whole {work:?}"),
         Ok(Command::All(question, _)) => format!("all {question:?}"),
         Ok(Command::Here(here)) => {
             format!("here {}", format!("{here:?}").split(['(', ' ']).next().unwrap_or_default())
@@ -132,8 +137,8 @@ fn what_needs_no_key_is_answered_here_or_by_all() {
         "CLIENT LIST TYPE pubsub",
         "all Clients(Filter { is_none: true, numbers: None, from: None, at: None, user: None, skips_asker: false })",
     );
-    check("DBSIZE", "all Size");
-    check("FLUSHALL ASYNC", "all Flush");
+    check("DBSIZE", "whole Size");
+    check("FLUSHALL ASYNC", "whole Flush");
     check("FLUSHALL NOW", "ERR syntax error");
     check("INFO server", "all Stats");
     check(
