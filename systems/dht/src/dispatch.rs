@@ -5,12 +5,13 @@
 
 use crate::act::{Act, Op, Payload};
 use crate::answer;
-use crate::command::{self, Command, Mute, Words};
+use crate::clients::Filter;
+use crate::command::{self, Command, Many, Mute, Words};
 use crate::config::Limits;
 use crate::forward;
 use crate::frames::{self, Asked};
-use crate::peer::{Asker, Said, Text, Told};
-use crate::refusal::{Fault, Refusal};
+use crate::peer::{Asker, Question, Said, Text, Told};
+use crate::refusal::Refusal;
 use crate::reply::{Reply, Says, Shape};
 use crate::session::{Session, Speaks};
 use crate::shard::{Ask, Dht};
@@ -183,21 +184,18 @@ impl Dht {
                 self.one(now, session, op, session.shape(), out);
                 return;
             }
-            Ok(Command::Many(many)) if session.is_core && crosses(many.ops().map(|op| op.key)) => {
+            Ok(Command::Many(many)) if session.is_core && crosses(&many) => {
                 self.refuse(session, &Refusal::Says(CROSSSLOT.into()), out);
             }
-            Ok(Command::Many(many)) => match self.refuse_keys(many.ops().map(|op| op.key)) {
+            Ok(Command::Many(many)) => match self.refuse_many(&many) {
                 None => self.many(now, session, many, limits, out),
                 Some(refusal) => self.refuse(session, &refusal, out),
             },
-            Ok(Command::Pair(pair)) if session.is_core && crosses(pair.keys().into_iter()) => {
-                self.refuse(session, &Refusal::Says(CROSSSLOT.into()), out);
+            Ok(Command::All(Question::Kill(Filter { user: Some(user), .. }), _))
+                if !self.config.users.has(&user) =>
+            {
+                self.refuse(session, &Refusal::Says(format!("ERR No such user '{user}'").into()), out);
             }
-            Ok(Command::Pair(pair)) => match self.refuse_keys(pair.keys().into_iter()) {
-                None => self.pair(now, session, &pair, limits, out),
-                Some(refusal) => self.refuse(session, &refusal, out),
-            },
-            Ok(Command::Whole(work, fold)) => self.whole(now, session, work, fold, out),
             Ok(Command::All(question, fold)) => self.all(now, session, question, fold, out),
             Ok(Command::Here(here)) => self.here(now, session, here, out),
             Err(refusal) => self.refuse(session, &refusal, out),

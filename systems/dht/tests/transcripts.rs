@@ -37,6 +37,16 @@ fn connection() {
 }
 
 #[test]
+fn cluster() {
+    check("cluster.txt", include_str!("../transcripts/cluster.txt"));
+}
+
+#[test]
+fn server() {
+    check("server.txt", include_str!("../transcripts/server.txt"));
+}
+
+#[test]
 fn frames() {
     check("frames.txt", include_str!("../transcripts/frames.txt"));
 }

@@ -85,6 +85,16 @@ fn connection() {
 }
 
 #[test]
+fn cluster() {
+    check("cluster.txt", include_str!("../../dht/transcripts/cluster.txt"));
+}
+
+#[test]
+fn server() {
+    check("server.txt", include_str!("../../dht/transcripts/server.txt"));
+}
+
+#[test]
 fn frames() {
     check("frames.txt", include_str!("../../dht/transcripts/frames.txt"));
 }

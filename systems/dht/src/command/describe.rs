@@ -1,6 +1,6 @@
 //! COMMAND: the table as clients and redis-cli ask for it.
 
-use super::{COMMANDS, Entry, Words, table};
+use super::{COMMANDS, Entry, Flag, Words, table};
 use crate::glob;
 use wire::resp::Writer;
 
@@ -12,7 +12,7 @@ pub fn describe(words: Words<'_>, into: &mut Writer<'_>) {
         list(words, into);
     } else if words.is(0, "DOCS") {
         docs(words, into);
-    } else if words.is(0, "GETKEYS") {
+    } else if words.is(0, "GETKEYS") || words.is(0, "GETKEYSANDFLAGS") {
         get_keys(words, into);
     } else if words.is(0, "INFO") && words.len() > 1 {
         into.array(words.len() - 1);
@@ -38,11 +38,51 @@ fn info(entry: &Entry, into: &mut Writer<'_>) {
     into.set(entry.flags.len());
     entry.flags.iter().for_each(|flag| into.simple(flag.word()));
     [first, last, step].into_iter().for_each(|number| into.integer(i64::from(number)));
-    into.set(1);
-    into.simple(&format!("@{}", entry.group));
+    let categories = categories(entry);
+    into.set(categories.len());
+    categories.iter().for_each(|category| into.simple(&format!("@{category}")));
     into.set(0);
     into.set(0);
     into.set(0);
+}
+
+/// What Redis sorts it under, for clients that allow by it. A container's subcommands differ, so it has the least.
+fn categories(entry: &Entry) -> Vec<&'static str> {
+    let has = |flag| entry.flags.contains(&flag);
+    let is_container = entry.flags.is_empty();
+    let mut categories = Vec::new();
+    match entry.group {
+        _ if is_container => {}
+        "string" => categories.push("string"),
+        "generic" if entry.name == "wait" => categories.push("connection"),
+        "generic" => categories.push("keyspace"),
+        "connection" | "cluster" => categories.push("connection"),
+        _ if entry.name == "command" => categories.push("connection"),
+        _ if has(Flag::Write) || has(Flag::ReadOnly) => categories.push("keyspace"),
+        _ => {}
+    }
+    let by_flag = [(Flag::Write, "write"), (Flag::ReadOnly, "read"), (Flag::Admin, "admin")];
+    categories.extend(by_flag.into_iter().filter(|(flag, _)| has(*flag)).map(|(_, category)| category));
+    categories.push(if has(Flag::Fast) { "fast" } else { "slow" });
+    let dangerous = ["flushall", "flushdb", "info", "keys", "lastsave", "restore", "role", "swapdb"];
+    if matches!(entry.name, "lastsave" | "role") {
+        categories.push("admin");
+    }
+    if has(Flag::Admin) || dangerous.contains(&entry.name) {
+        categories.push("dangerous");
+    }
+    categories
+}
+
+/// COMMAND GETKEYSANDFLAGS: each key with what is done to it.
+fn key_flags(entry: &Entry) -> &'static [&'static str] {
+    match entry.name {
+        "set" | "setex" | "psetex" | "mset" => &["OW", "update"],
+        "del" | "unlink" => &["RM", "delete"],
+        "getdel" => &["RW", "access", "delete"],
+        _ if entry.flags.contains(&Flag::Write) => &["RW", "access", "update"],
+        _ => &["RO", "access"],
+    }
 }
 
 fn list(words: Words<'_>, into: &mut Writer<'_>) {
@@ -51,7 +91,9 @@ fn list(words: Words<'_>, into: &mut Writer<'_>) {
         .filter(|entry| match words.get(3) {
             None => true,
             Some(pattern) if words.is(2, "PATTERN") => glob::matches(pattern, entry.name.as_bytes()),
-            Some(group) if words.is(2, "ACLCAT") => group.eq_ignore_ascii_case(entry.group.as_bytes()),
+            Some(group) if words.is(2, "ACLCAT") => {
+                categories(entry).iter().any(|category| group.eq_ignore_ascii_case(category.as_bytes()))
+            }
             Some(_) => false,
         })
         .collect();
@@ -92,5 +134,15 @@ fn get_keys(words: Words<'_>, into: &mut Writer<'_>) {
     let last = if last < 0 { count as isize + isize::from(last) } else { isize::from(last) } as usize;
     let places: Vec<usize> = (first as usize..=last).step_by(step as usize).collect();
     into.array(places.len());
-    places.into_iter().for_each(|place| into.bulk(words.at(1 + place)));
+    for place in places {
+        if words.is(0, "GETKEYS") {
+            into.bulk(words.at(1 + place));
+            continue;
+        }
+        into.array(2);
+        into.bulk(words.at(1 + place));
+        let flags = key_flags(entry);
+        into.set(flags.len());
+        flags.iter().for_each(|flag| into.simple(flag));
+    }
 }
