@@ -6,12 +6,12 @@
 use crate::act::{Act, Op, Payload};
 use crate::answer;
 use crate::clients::Filter;
-use crate::command::{self, Command, Many, Mute, Words};
+use crate::command::{self, Command, Mute, Words};
 use crate::config::Limits;
 use crate::forward;
 use crate::frames::{self, Asked};
 use crate::peer::{Asker, Question, Said, Text, Told};
-use crate::refusal::Refusal;
+use crate::refusal::{Fault, Refusal};
 use crate::reply::{Reply, Says, Shape};
 use crate::session::{Session, Speaks};
 use crate::shard::{Ask, Dht};
@@ -184,13 +184,21 @@ impl Dht {
                 self.one(now, session, op, session.shape(), out);
                 return;
             }
-            Ok(Command::Many(many)) if session.is_core && crosses(&many) => {
+            Ok(Command::Many(many)) if session.is_core && crosses(many.ops().map(|op| op.key)) => {
                 self.refuse(session, &Refusal::Says(CROSSSLOT.into()), out);
             }
-            Ok(Command::Many(many)) => match self.refuse_many(&many) {
+            Ok(Command::Many(many)) => match self.refuse_keys(many.ops().map(|op| op.key)) {
                 None => self.many(now, session, many, limits, out),
                 Some(refusal) => self.refuse(session, &refusal, out),
             },
+            Ok(Command::Pair(pair)) if session.is_core && crosses(pair.keys().into_iter()) => {
+                self.refuse(session, &Refusal::Says(CROSSSLOT.into()), out);
+            }
+            Ok(Command::Pair(pair)) => match self.refuse_keys(pair.keys().into_iter()) {
+                None => self.pair(now, session, &pair, limits, out),
+                Some(refusal) => self.refuse(session, &refusal, out),
+            },
+            Ok(Command::Whole(work, fold)) => self.whole(now, session, work, fold, out),
             Ok(Command::All(Question::Kill(Filter { user: Some(user), .. }), _))
                 if !self.config.users.has(&user) =>
             {
