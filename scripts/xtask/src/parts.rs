@@ -102,8 +102,11 @@ fn tests(root: &Path) -> Result<(), String> {
 }
 
 fn documents(root: &Path) -> Result<(), String> {
-    let mut command = cargo(root, &["doc", "--workspace", "--no-deps", "--locked", "--quiet"]);
-    command.env("RUSTDOCFLAGS", "-D warnings");
+    let mut command = cargo(
+        root,
+        &["doc", "--workspace", "--lib", "--no-deps", "--document-private-items", "--locked", "--quiet"],
+    );
+    command.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links");
     told(command)
 }
 

@@ -4,7 +4,7 @@
 //! which node has this key. Two rules exist. By [`Rule::Md5Mod`] clients of the classic table compute the node
 //! themselves, and a node stores what arrives. By [`Rule::Ring`] slots are shared by all cores of all nodes as
 //! [`Placement`] proposes, so a list that is one node longer moves little. The hard thing is a list that differs
-//! between two nodes: each would believe that the other has a key. So a list has a [fingerprint](fingerprint),
+//! between two nodes: each would believe that the other has a key. So a list has a [fingerprint],
 //! which nodes compare before one asks the other.
 
 use core::fmt;

@@ -11,7 +11,7 @@ pub const WRITE_MAX: usize = 1024 * 1024;
 /// Buffers longer than this are given back when their bytes have been written.
 const BUFFER_KEPT: usize = 4 * 1024 * 1024;
 
-/// What the disk shall do. Its bytes and its descriptor stay in place until [`Log::completed`], also when the log is
+/// What the disk shall do. Its bytes and its descriptor stay in place until [`completed`](super::Log::completed), also when the log is
 /// moved; so the log must not be dropped while an operation is in flight.
 #[derive(Debug)]
 pub enum Operation<'a> {
@@ -32,7 +32,7 @@ pub enum Operation<'a> {
 }
 
 impl Operation<'_> {
-    /// Does it, waiting for the disk. The result is what [`Log::completed`] wants: bytes written, or a negative errno.
+    /// Does it, waiting for the disk. The result is what [`completed`](super::Log::completed) wants: bytes written, or a negative errno.
     #[must_use]
     pub fn perform(&self) -> i32 {
         // SAFETY: pwrite reads exactly `bytes`; both use a descriptor that the log holds open.

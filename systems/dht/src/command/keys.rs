@@ -102,7 +102,7 @@ pub(super) fn renamenx(words: Words<'_>) -> Parsed<'_> {
     Ok(Command::Pair(Pair { from, to, removes: true, replaces: false, counts: true }))
 }
 
-/// COPY source destination [DB 0] [REPLACE].
+/// `COPY source destination [DB 0] [REPLACE]`.
 pub(super) fn copy(words: Words<'_>) -> Parsed<'_> {
     let (from, to) = (words.key(1)?, words.key(2)?);
     let mut replaces = false;

@@ -234,7 +234,7 @@ pub(super) fn debug(_: Words<'_>) -> Parsed<'_> {
     ))
 }
 
-/// SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] | ABORT. There is nothing to save, so every form drains and ends.
+/// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] | ABORT`. There is nothing to save, so every form drains and ends.
 pub(super) fn shutdown(words: Words<'_>) -> Parsed<'_> {
     let (mut saves, mut stays, mut aborts, mut others) = (false, false, false, false);
     for index in 1..words.len() {

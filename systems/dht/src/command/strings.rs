@@ -144,7 +144,7 @@ pub(super) fn msetnx(words: Words<'_>) -> Parsed<'_> {
     Ok(command)
 }
 
-/// SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL], in any order. As in Redis a word may be
+/// `SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]`, in any order. As in Redis a word may be
 /// said twice if it is the same word.
 pub(super) fn set(words: Words<'_>) -> Parsed<'_> {
     let mut set = Set::default();
