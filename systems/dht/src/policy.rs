@@ -60,6 +60,12 @@ impl Policy {
         Self::ALL.into_iter().find(|policy| policy.name().eq_ignore_ascii_case(name))
     }
 
+    /// Whether only keys that will expire may go.
+    #[must_use]
+    pub const fn is_volatile(self) -> bool {
+        matches!(self, Self::VolatileLru | Self::VolatileLfu | Self::VolatileRandom | Self::VolatileTtl)
+    }
+
     /// The same, as the table knows it.
     #[must_use]
     pub const fn of_table(self) -> state::Policy {
