@@ -65,7 +65,6 @@ fn take(heard: &mut &[u8], allowed: &[Vec<u8>; 2]) -> Option<usize> {
 }
 
 fn hear(world: &mut World<Dht>, client: Client, round: &Round, evicts: bool) -> Result<(), String> {
-    let mut seen = 0;
     let is_whole = |world: &World<Dht>| {
         let mut heard = world.heard(client);
         round.allowed.iter().all(|allowed| take(&mut heard, allowed).is_some())
@@ -73,7 +72,7 @@ fn hear(world: &mut World<Dht>, client: Client, round: &Round, evicts: bool) -> 
     world.run_within(PATIENCE, is_whole);
     let heard = world.take_heard(client);
     let mut rest = &heard[..];
-    for allowed in &round.allowed {
+    for (seen, allowed) in round.allowed.iter().enumerate() {
         let Some(which) = take(&mut rest, allowed) else {
             let shown = &rest[..rest.len().min(80)];
             return Err(format!("answer {seen} is …{}", shown.escape_ascii()));
@@ -81,7 +80,6 @@ fn hear(world: &mut World<Dht>, client: Client, round: &Round, evicts: bool) -> 
         if evicts && which == 1 && allowed[0].starts_with(b"+OK") {
             return Err(format!("write {seen} was refused although others may give way"));
         }
-        seen += 1;
     }
     Ok(())
 }

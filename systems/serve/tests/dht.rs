@@ -153,6 +153,67 @@ fn wrong_use_is_exit_status_2_and_a_sentence() {
     check(&["dance"], "dance");
 }
 
+/// A file of that content, which nobody else has.
+fn file(name: &str, text: &str) -> String {
+    let path = std::env::temp_dir().join(format!("ringwise-dht-{}-{name}", std::process::id()));
+    std::fs::write(&path, text).expect("it can be written");
+    path.display().to_string()
+}
+
+fn talk(server: &Server, key: &str, text: &str) {
+    let transcript = Transcript::parse(key, text).unwrap_or_else(|wrong| panic!("{wrong}"));
+    run_real(&transcript, &[server.at(key)], PATIENCE).unwrap_or_else(|mismatch| panic!("{mismatch}"));
+}
+
+#[test]
+fn who_may_come_in_is_read_from_a_file() {
+    let users = file("users", "sesame\nalice:wonder\n");
+    let server = Server::start(&["--auth-file", &users]);
+    let text = "> GET k\n< -NOAUTH Authentication required.\n> AUTH alice wonder\n< +OK\n> GET k\n< $-1\n";
+    talk(&server, "resp", text);
+    assert_eq!(server.end(), Some(0));
+    let refused = |arguments: &[&str], words: &str| {
+        let ended = run(&[&["serve", "--port", "0", "--auth-file", &users], arguments].concat());
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        assert!(said.contains(words) && !said.contains("sesame"), "{said}");
+    };
+    refused(&["--prompt"], "framed text knows no passwords");
+    refused(&["--max-memory", "much"], "100mb");
+    let empty = file("nobody", "");
+    let ended = run(&["serve", "--port", "0", "--auth-file", &empty]);
+    assert_eq!(ended.status.code(), Some(2));
+}
+
+#[test]
+fn a_node_that_hides_its_cores_owns_every_slot() {
+    let server = Server::start(&["--cluster-announce", "node", "--cores", "0"]);
+    assert!(!server.ready.contains("cores="), "{:?}", server.ready);
+    let port = server.at("resp").port();
+    let text = format!(
+        "> CLUSTER SLOTS\n< *1\n< *3\n< :0\n< :16383\n< *4\n< $9\n< 127.0.0.1\n< :{port}\n< $40\n~ *\n< *0\n"
+    );
+    talk(&server, "resp", &text);
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn bounds_are_those_that_were_typed() {
+    let server =
+        Server::start(&["--max-memory", "1mb", "--max-memory-policy", "volatile-ttl", "--max-key", "3"]);
+    let text = "> CONFIG GET maxmemory-policy\n< *2\n< $16\n< maxmemory-policy\n< $12\n< volatile-ttl\n\
+                > GET long\n< -ERR key is too long (maximum is 3 bytes)\n";
+    talk(&server, "resp", text);
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn a_client_may_end_it() {
+    let mut server = Server::start(&[]);
+    talk(&server, "resp", "> SET k v\n< +OK\n> SHUTDOWN NOSAVE\nended\n");
+    assert_eq!(server.child.wait().expect("it ends").code(), Some(0));
+}
+
 #[test]
 fn the_environment_is_heard() {
     let ended = Command::new(PROGRAM).arg("serve").env("RINGWISE_LISTEN", "0.0.0.0").output();
