@@ -1,0 +1,65 @@
+//! `scripts/peers`: the hash table beside redis-server, and beside itself, on one machine in one run.
+//!
+//! Three questions: what a key costs in memory, whether a bound on memory holds and what it leaves in, and what a
+//! request costs that crosses cores. The hard thing is to be fair on few cores: a server that is measured alone has a
+//! core of its own and the load another, both servers get the same requests, and where the load must share the
+//! server's cores the output says so and counts the server's processor time instead of the clock's.
+
+mod chance;
+mod eviction;
+mod hops;
+mod memory;
+mod owners;
+mod record;
+mod resp;
+mod server;
+mod zipf;
+
+use clap::{Args, Subcommand};
+use std::path::{Path, PathBuf};
+
+/// What is typed.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    question: Question,
+    /// Keep README.md and result.json in this folder
+    #[arg(long, value_name = "DIR", global = true)]
+    save: Option<PathBuf>,
+    /// The dht to run, in place of the one built for release
+    #[arg(long, value_name = "FILE", global = true)]
+    program: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Question {
+    /// Resident bytes a key, dht on one core and redis-server
+    #[command(name = "dht-memory")]
+    Memory(memory::Options),
+    /// Hit ratio and resident memory under allkeys-lru, dht on one core and redis-server
+    #[command(name = "dht-eviction")]
+    Eviction(eviction::Options),
+    /// Requests that cross cores and requests that do not, dht on all cores
+    #[command(name = "dht-hops")]
+    Hops(hops::Options),
+}
+
+/// Starts what is asked for, measures it, shows the table and keeps it when told.
+///
+/// # Errors
+/// A sentence when a program is missing, does not start, or answers what it must not.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
+    let dht = options.program.clone().unwrap_or_else(|| root.join("target/release/dht"));
+    let load_before = record::load();
+    let found = match &options.question {
+        Question::Memory(asked) => memory::measure(&dht, asked)?,
+        Question::Eviction(asked) => eviction::measure(&dht, asked)?,
+        Question::Hops(asked) => hops::measure(&dht, asked)?,
+    };
+    let facts = record::Facts::gather(root, load_before);
+    println!("\n{}", record::markdown(&found, &facts));
+    match &options.save {
+        None => Ok(()),
+        Some(folder) => record::keep(folder, &found, &facts),
+    }
+}

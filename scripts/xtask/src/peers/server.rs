@@ -1,0 +1,250 @@
+//! A server that is measured: started on free ports and on cores that are told, watched from outside by what the
+//! kernel says of its process, and ended with us.
+//!
+//! The hard thing is to leave none behind: the kernel kills a server when the thread that started it is gone, however
+//! that came about (`setpriv --pdeathsig`, which takes no unsafe code of ours).
+
+use super::resp::{Client, Reply};
+use std::fmt;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A server must answer within this.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Parts of a second in which /proc tells processor time; the same on every Linux.
+const TICKS_A_SECOND: f64 = 100.0;
+/// How often memory is looked at while it settles.
+const SETTLE_STEP: Duration = Duration::from_millis(250);
+/// Memory has settled when it stays within [`SETTLE_BYTES`] for so many steps: a second.
+const SETTLE_STEPS: u32 = 4;
+const SETTLE_BYTES: u64 = 64 << 10;
+/// And is taken as it is after so many steps: five seconds.
+const SETTLE_STEPS_MAX: u32 = 20;
+
+/// Which program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Dht,
+    Redis,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Dht => "dht",
+            Self::Redis => "redis-server",
+        })
+    }
+}
+
+/// One that runs.
+pub(super) struct Server {
+    kind: Kind,
+    child: Child,
+    at: SocketAddr,
+    /// Held open: a server that writes a line must have somewhere to write it.
+    _stdout: Option<BufReader<ChildStdout>>,
+}
+
+impl Server {
+    /// Starts it on these cores (`0,2-5`) and waits until it answers. `memory_max` bounds it in bytes, with
+    /// allkeys-lru; `dht` is the program of that kind.
+    pub(super) fn start(
+        kind: Kind,
+        dht: &Path,
+        cores: &str,
+        memory_max: Option<u64>,
+    ) -> Result<Self, String> {
+        let mut command = Command::new("taskset");
+        command.args(["-c", cores, "setpriv", "--pdeathsig", "KILL"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        match kind {
+            Kind::Dht => Self::start_dht(command, dht, memory_max),
+            Kind::Redis => Self::start_redis(command, memory_max),
+        }
+    }
+
+    fn start_dht(mut command: Command, dht: &Path, memory_max: Option<u64>) -> Result<Self, String> {
+        command.arg(dht).args(["serve", "--log-level", "warn"]);
+        command.args(["--port", "0", "--frame-port", "0", "--core-port", "0"]);
+        if let Some(bytes) = memory_max {
+            command.args(["--max-memory", &bytes.to_string(), "--max-memory-policy", "allkeys-lru"]);
+        }
+        let mut server = Self::spawn(command, Kind::Dht, ([127, 0, 0, 1], 0).into())?;
+        let mut stdout = server.child.stdout.take().map(BufReader::new);
+        let mut line = String::new();
+        if let Some(stdout) = &mut stdout {
+            stdout.read_line(&mut line).map_err(|error| format!("dht: {error}"))?;
+        }
+        server._stdout = stdout;
+        let wrong = || format!("{} does not start; what it said stands above", dht.display());
+        server.at = resp_address(&line).ok_or_else(wrong)?;
+        server.await_answer()
+    }
+
+    fn start_redis(mut command: Command, memory_max: Option<u64>) -> Result<Self, String> {
+        require("redis-server", "redis-server")?;
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let at = free.map_err(|error| format!("no free port: {error}"))?;
+        command.args(["redis-server", "--bind", "127.0.0.1", "--port", &at.port().to_string()]);
+        command.args(["--save", "", "--appendonly", "no", "--loglevel", "warning"]);
+        if let Some(bytes) = memory_max {
+            command.args(["--maxmemory", &bytes.to_string(), "--maxmemory-policy", "allkeys-lru"]);
+        }
+        command.stdout(Stdio::null());
+        Self::spawn(command, Kind::Redis, at)?.await_answer()
+    }
+
+    fn spawn(mut command: Command, kind: Kind, at: SocketAddr) -> Result<Self, String> {
+        require("taskset", "util-linux")?;
+        require("setpriv", "util-linux")?;
+        let child = command.spawn().map_err(|error| format!("{kind}: {error}"))?;
+        Ok(Self { kind, child, at, _stdout: None })
+    }
+
+    fn await_answer(mut self) -> Result<Self, String> {
+        let until = Instant::now() + READY_WITHIN;
+        loop {
+            let answer = self.client().and_then(|mut client| client.ask(&[b"PING"]));
+            if answer == Ok(Reply::Simple("PONG".to_owned())) {
+                return Ok(self);
+            }
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("{} ended at once with {status}", self.kind));
+            }
+            if Instant::now() > until {
+                return Err(format!("{} does not answer PING", self.kind));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Where it serves RESP.
+    pub(super) const fn at(&self) -> SocketAddr {
+        self.at
+    }
+
+    /// One more connection to it.
+    pub(super) fn client(&self) -> Result<Client, String> {
+        Client::connect(self.at)
+    }
+
+    /// What it holds of the machine's memory, in bytes.
+    pub(super) fn resident(&self) -> Result<u64, String> {
+        let status = self.told("status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kilobytes.map(|kilobytes| kilobytes << 10).ok_or_else(|| format!("{} is gone", self.kind))
+    }
+
+    /// The same once it no longer changes, for what a server still does when all is answered.
+    pub(super) fn resident_settled(&self) -> Result<u64, String> {
+        let (mut before, mut steps) = (self.resident()?, 0);
+        for _ in 0..SETTLE_STEPS_MAX {
+            std::thread::sleep(SETTLE_STEP);
+            let now = self.resident()?;
+            steps = if now.abs_diff(before) <= SETTLE_BYTES { steps + 1 } else { 0 };
+            before = now;
+            if steps == SETTLE_STEPS {
+                break;
+            }
+        }
+        Ok(before)
+    }
+
+    /// Processor time that it took since it started, its own and the kernel's for it, in seconds.
+    pub(super) fn processor_seconds(&self) -> Result<f64, String> {
+        let stat = self.told("stat")?;
+        ticks(&stat)
+            .map(|ticks| ticks as f64 / TICKS_A_SECOND)
+            .ok_or_else(|| format!("{} is gone", self.kind))
+    }
+
+    fn told(&self, what: &str) -> Result<String, String> {
+        let path = format!("/proc/{}/{what}", self.child.id());
+        fs::read_to_string(path).map_err(|_| format!("{} is gone", self.kind))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The cores that this process may run on.
+pub(super) fn allowed_cores() -> Vec<usize> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let listed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse::<usize>().ok()?..=last.trim().parse::<usize>().ok()?)
+    };
+    let cores: Vec<usize> = listed.unwrap_or("0").split(',').filter_map(range).flatten().collect();
+    if cores.is_empty() { vec![0] } else { cores }
+}
+
+/// Puts the load on the last core and leaves the first to a server: its name for [`Server::start`], and a sentence.
+pub(super) fn part_cores() -> Result<(String, String), String> {
+    require("taskset", "util-linux")?;
+    let cores = allowed_cores();
+    let (first, last) = (cores[0], cores[cores.len() - 1]);
+    let pid = std::process::id().to_string();
+    let pinned = Command::new("taskset").args(["-a", "-c", "-p", &last.to_string(), &pid]).output();
+    if !pinned.is_ok_and(|output| output.status.success()) {
+        return Err(format!("taskset cannot put the load on core {last}"));
+    }
+    let how = if first == last {
+        format!("Server and load share core {first}, the only one here")
+    } else {
+        format!("Server on core {first}, load on core {last}")
+    };
+    Ok((first.to_string(), how))
+}
+
+/// A sentence when a program is not here.
+fn require(program: &str, package: &str) -> Result<(), String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
+        return Ok(());
+    }
+    Err(format!("Missing here: {program}. Install the Debian package {package}, then run this again."))
+}
+
+/// Where RESP is, out of the READY line.
+fn resp_address(line: &str) -> Option<SocketAddr> {
+    let rest = line.strip_prefix("READY ")?;
+    rest.split_whitespace().find_map(|word| word.strip_prefix("resp="))?.parse().ok()
+}
+
+/// User and system time out of /proc/PID/stat (proc(5), fields 14 and 15). A name may hold spaces and brackets.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut fields = after_name.split_whitespace().skip(11).map(str::parse::<u64>);
+    Some(fields.next()?.ok()? + fields.next()?.ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_tells_where() {
+        let line = "READY dht resp=127.0.0.1:35377 cores=127.0.0.1:38847 frame=127.0.0.1:1 pid=9\n";
+        assert_eq!(resp_address(line), Some(([127, 0, 0, 1], 35_377).into()));
+        assert_eq!(resp_address("port in use\n"), None);
+        assert_eq!(resp_address(""), None);
+    }
+
+    #[test]
+    fn processor_time_is_found_behind_any_name() {
+        let stat = "9 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20";
+        assert_eq!(ticks(stat), Some(300));
+        assert_eq!(ticks("9 (a) S 1"), None);
+    }
+}
