@@ -222,6 +222,15 @@ pub enum Work {
     Scan(Page),
     /// Tell some key.
     Sample,
+    /// Count the keys of this slot.
+    SlotSize(u16),
+    /// Tell the keys of this slot.
+    SlotKeys {
+        /// The slot.
+        slot: u16,
+        /// At most so many.
+        count: u32,
+    },
 }
 
 /// Which keys a SCAN asks for.
@@ -265,15 +274,6 @@ pub enum Question {
     Kill(Filter),
     /// From now on these bounds hold.
     Change(Change),
-    /// How many keys have you of this slot?
-    SlotSize(u16),
-    /// Which keys have you of this slot?
-    SlotKeys {
-        /// The slot.
-        slot: u16,
-        /// At most so many.
-        count: u32,
-    },
 }
 
 /// A part of what is gathered.

@@ -204,13 +204,6 @@ impl Dht {
                 self.bounds_changed();
                 Part::Done
             }
-            Question::SlotSize(slot) => {
-                Part::Count(Slot::new(slot).map_or(0, |slot| self.store.slot_len(slot) as i64))
-            }
-            Question::SlotKeys { slot, count } => {
-                let keys = |slot| self.store.slot_keys(slot, count as usize, now.wall);
-                Part::Keys(Slot::new(slot).map_or_else(Vec::new, keys))
-            }
         }
     }
 }

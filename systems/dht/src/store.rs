@@ -322,9 +322,12 @@ enum Aside {
     Nothing,
 }
 
+/// The latest end of a key, in milliseconds: past it microseconds have no number, and the last one means never.
+const END_MAX_MS: u64 = u64::MAX / 1000 - 1;
+
 /// A wall time of so many milliseconds; one before 1970 is long past all the same.
 fn wall(at_ms: i64) -> WallTime {
-    WallTime::from_millis(u64::try_from(at_ms).unwrap_or(0))
+    WallTime::from_millis(u64::try_from(at_ms).unwrap_or(0).min(END_MAX_MS))
 }
 
 #[cfg(test)]

@@ -27,6 +27,16 @@ fn strings() {
 }
 
 #[test]
+fn keys() {
+    check("keys.txt", include_str!("../transcripts/keys.txt"));
+}
+
+#[test]
+fn parts() {
+    check("parts.txt", include_str!("../transcripts/parts.txt"));
+}
+
+#[test]
 fn expiry() {
     check("expiry.txt", include_str!("../transcripts/expiry.txt"));
 }

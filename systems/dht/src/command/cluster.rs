@@ -2,7 +2,7 @@
 
 use super::{Command, Fixed, Here, Sub, Words, help, subcommand};
 use crate::gather::Fold;
-use crate::peer::Question;
+use crate::peer::Work;
 use crate::refusal::Refusal;
 use state::Slot;
 
@@ -63,7 +63,7 @@ fn slot(words: &Words<'_>) -> Result<Option<Slot>, Refusal> {
 
 fn count_keys(words: Words<'_>) -> Parsed<'_> {
     match slot(&words)? {
-        Some(slot) => Ok(Command::All(Question::SlotSize(slot.number()), Fold::Sum(0))),
+        Some(slot) => Ok(Command::Whole(Work::SlotSize(slot.number()), Fold::Sum(0))),
         None => Err(Refusal::Says("ERR Invalid slot".into())),
     }
 }
@@ -72,8 +72,8 @@ fn get_keys(words: Words<'_>) -> Parsed<'_> {
     let count = u32::try_from(words.integer(2).and_then(|count| slot(&words).map(|_| count))?).ok();
     match (slot(&words)?, count) {
         (Some(slot), Some(count)) => {
-            let question = Question::SlotKeys { slot: slot.number(), count };
-            Ok(Command::All(question, Fold::Keys(Vec::new())))
+            let work = Work::SlotKeys { slot: slot.number(), count };
+            Ok(Command::Whole(work, Fold::Keys(Vec::new())))
         }
         _ => Err(Refusal::Says("ERR Invalid slot or number of keys".into())),
     }

@@ -57,7 +57,7 @@ impl Model {
 
     fn ask_resp(&mut self, client: usize, draw: &mut Stream) -> (Vec<Vec<u8>>, Told) {
         let key = key(client, draw);
-        match draw.below(20) {
+        match draw.below(32) {
             0..=4 => (words(&[b"GET", &key]), self.get(&key)),
             5..=8 => {
                 let value = value(draw);
@@ -92,11 +92,129 @@ impl Model {
                 let length = self.values.get(&key).map_or(0, |kept| kept.value.len());
                 (words(&[b"STRLEN", &key]), Told::Count(length as i64))
             }
+            19..=22 => self.part(key, draw),
+            23 | 24 => self.move_value(client, key, draw),
+            25 => self.store_if_all_absent(client, draw),
+            26 => {
+                let told = self.get(&key);
+                let value = value(draw);
+                self.put(key.clone(), value.clone(), false);
+                (words(&[b"GETSET", &key, &value]), told)
+            }
+            27 => self.get_with_life(key, draw),
+            28 => {
+                let value = value(draw);
+                self.put(key.clone(), value.clone(), true);
+                (words(&[b"SETEX", &key, b"100000", &value]), Told::Ok)
+            }
+            29 => {
+                let there = i64::from(self.values.contains_key(&key));
+                (words(&[b"TOUCH", &key, &key]), Told::Count(2 * there))
+            }
+            30 => self.end(key, draw),
             _ => {
                 let word = value(draw);
                 (words(&[b"ECHO", &word]), Told::Value(word))
             }
         }
+    }
+
+    /// GETRANGE and SETRANGE.
+    fn part(&mut self, key: Vec<u8>, draw: &mut Stream) -> (Vec<Vec<u8>>, Told) {
+        let before = self.values.get(&key).map_or(Vec::new(), |kept| kept.value.clone());
+        let place = |draw: &mut Stream| draw.below(before.len() as u64 + 20) as i64;
+        if draw.below(2) == 0 {
+            let (start, end) = (place(draw) - 10, place(draw) - 10);
+            let length = before.len() as i64;
+            let from_end = |at: i64| if at < 0 { (length + at).max(0) } else { at };
+            let (from, to) = (from_end(start), from_end(end).min(length - 1));
+            let is_turned = start < 0 && end < 0 && start > end;
+            let part = if is_turned || from > to { &[][..] } else { &before[from as usize..=to as usize] };
+            let all = words(&[b"GETRANGE", &key, start.to_string().as_bytes(), end.to_string().as_bytes()]);
+            return (all, Told::Value(part.to_vec()));
+        }
+        let (offset, part) = (place(draw) as usize, value(draw));
+        let all = words(&[b"SETRANGE", &key, offset.to_string().as_bytes(), &part]);
+        if part.is_empty() {
+            return (all, Told::Count(before.len() as i64));
+        }
+        let kept = self.values.entry(key).or_insert(Kept { value: Vec::new(), expires: false });
+        kept.value.resize(before.len().max(offset + part.len()), 0);
+        kept.value[offset..offset + part.len()].copy_from_slice(&part);
+        (all, Told::Count(kept.value.len() as i64))
+    }
+
+    /// RENAME, RENAMENX and COPY.
+    fn move_value(&mut self, client: usize, from: Vec<u8>, draw: &mut Stream) -> (Vec<Vec<u8>>, Told) {
+        let to = key(client, draw);
+        let kept = self.values.get(&from).cloned();
+        let is_free = !self.values.contains_key(&to);
+        let choice = draw.below(4);
+        let name: &[&[u8]] = &[b"RENAME", b"RENAMENX", b"COPY", b"COPY"];
+        let mut all = words(&[name[choice as usize], &from, &to]);
+        if choice == 3 {
+            all.push(b"REPLACE".to_vec());
+        }
+        let told = match (choice, kept) {
+            (2 | 3, _) if from == to => Told::Error("ERR source and destination objects are the same"),
+            (0 | 1, None) => Told::Error("ERR no such key"),
+            (_, None) => Told::Count(0),
+            (1 | 2, Some(_)) if !is_free => Told::Count(0),
+            (_, Some(kept)) => {
+                if choice < 2 {
+                    self.values.remove(&from);
+                }
+                self.values.insert(to, kept);
+                if choice == 0 { Told::Ok } else { Told::Count(1) }
+            }
+        };
+        (all, told)
+    }
+
+    fn store_if_all_absent(&mut self, client: usize, draw: &mut Stream) -> (Vec<Vec<u8>>, Told) {
+        let pairs: Vec<_> = (0..1 + draw.below(3)).map(|_| (key(client, draw), value(draw))).collect();
+        let is_free = pairs.iter().all(|(key, _)| !self.values.contains_key(key));
+        let mut all = vec![b"MSETNX".to_vec()];
+        for (key, value) in pairs {
+            all.extend([key.clone(), value.clone()]);
+            if is_free {
+                self.put(key, value, false);
+            }
+        }
+        (all, Told::Count(i64::from(is_free)))
+    }
+
+    fn get_with_life(&mut self, key: Vec<u8>, draw: &mut Stream) -> (Vec<Vec<u8>>, Told) {
+        let told = self.get(&key);
+        let mut all = words(&[b"GETEX", &key]);
+        match draw.below(4) {
+            0 => {}
+            1 => {
+                all.push(b"PERSIST".to_vec());
+                self.values.get_mut(&key).into_iter().for_each(|kept| kept.expires = false);
+            }
+            2 => {
+                all.extend(words(&[b"PX", b"100000000"]));
+                self.values.get_mut(&key).into_iter().for_each(|kept| kept.expires = true);
+            }
+            _ => {
+                all.extend(words(&[b"PXAT", b"1"]));
+                self.values.remove(&key);
+            }
+        }
+        (all, told)
+    }
+
+    /// EXPIREAT and EXPIRETIME, far in the future.
+    fn end(&mut self, key: Vec<u8>, draw: &mut Stream) -> (Vec<Vec<u8>>, Told) {
+        let there = self.values.get_mut(&key);
+        if draw.below(2) == 0 {
+            let told = Told::Count(i64::from(there.is_some()));
+            there.into_iter().for_each(|kept| kept.expires = true);
+            return (words(&[b"EXPIREAT", &key, b"32503680000"]), told);
+        }
+        let expires = there.is_some_and(|kept| core::mem::replace(&mut kept.expires, false));
+        (words(&[b"PERSIST", &key]), Told::Count(i64::from(expires)))
     }
 
     fn get(&self, key: &[u8]) -> Told {
