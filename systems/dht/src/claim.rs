@@ -162,6 +162,13 @@ impl Dht {
                 Part::Done.into()
             }
             Work::Size => Part::Count(self.store.len() as i64).into(),
+            Work::SlotSize(slot) => {
+                Part::Count(Slot::new(slot).map_or(0, |slot| self.store.slot_len(slot) as i64)).into()
+            }
+            Work::SlotKeys { slot, count } => {
+                let keys = |slot| self.store.slot_keys(slot, count as usize, now);
+                Part::Keys(Slot::new(slot).map_or_else(Vec::new, keys)).into()
+            }
             Work::Keys(pattern) => self.keys(&pattern, now),
             Work::Scan(page) => self.page(&page, now),
             Work::SlotSize(slot) => {

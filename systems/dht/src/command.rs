@@ -302,6 +302,8 @@ fn subcommand<'r>(words: Words<'r>, name: &str, subs: &[Sub]) -> Result<Command<
     let inner = words.inner();
     let asked = inner.at(0);
     let Some(sub) = subs.iter().find(|sub| asked.eq_ignore_ascii_case(sub.name.as_bytes())) else {
+        // Redis shows a word up to its first zero byte.
+        let asked = asked.split(|byte| *byte == 0).next().unwrap_or_default();
         let asked = String::from_utf8_lossy(&asked[..asked.len().min(SHOWN_MAX)]);
         let words = format!("ERR unknown subcommand '{asked}'. Try {name} HELP.");
         return Err(Refusal::Says(words.into()));

@@ -125,6 +125,11 @@ impl Dht {
         if let Some(Err(refusal)) = logged_in {
             return self.refuse(session, &refusal, out);
         }
+        if let Some(word) = hello.unknown {
+            let word = String::from_utf8_lossy(word);
+            let says = format!("ERR Syntax error in HELLO option '{word}'");
+            return self.refuse(session, &Refusal::Says(says.into()), out);
+        }
         if session.is_stranger {
             return self.refuse(session, &Refusal::Says(HELLO_FIRST.into()), out);
         }
@@ -204,17 +209,23 @@ impl Dht {
     }
 
     fn parameters(&mut self, session: &mut Session, words: Words<'_>, out: &mut impl Outbox<Said = Said>) {
-        let wanted: Vec<(&str, String)> =
-            parameter::all(&self.config.limits, self.config.resp.map_or(0, |at| at.port()))
-                .into_iter()
-                .filter(|(name, _)| {
-                    words.from(1).any(|pattern| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()))
-                })
-                .collect();
+        // Who asks by a name hears it as it was written.
+        let asked_as = |name: &'static str| {
+            words.from(1).find_map(|pattern| match () {
+                () if pattern.eq_ignore_ascii_case(name.as_bytes()) => Some(pattern),
+                () if glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes()) => Some(name.as_bytes()),
+                () => None,
+            })
+        };
+        let port = self.config.resp.map_or(0, |at| at.port());
+        let wanted: Vec<(&[u8], String)> = parameter::all(&self.config.limits, port)
+            .into_iter()
+            .filter_map(|(name, value)| asked_as(name).map(|name| (name, value)))
+            .collect();
         let write = |writer: &mut Writer<'_>| {
             writer.map(wanted.len());
             for (name, value) in &wanted {
-                writer.bulk(name.as_bytes());
+                writer.bulk(name);
                 writer.bulk(value.as_bytes());
             }
         };

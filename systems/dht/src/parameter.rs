@@ -61,7 +61,8 @@ pub fn changes(words: &[&[u8]], limits: &Limits) -> Result<Change, Refusal> {
     for word in words.iter().step_by(2) {
         let name = name_of(word);
         let Some((known, _)) = known.iter().find(|(known, _)| *known == name) else {
-            let says = format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'");
+            let shown = String::from_utf8_lossy(&word[..word.len().min(NAME_MAX)]);
+            let says = format!("ERR Unknown option or number of arguments for CONFIG SET - '{shown}'");
             return Err(Refusal::Says(says.into()));
         };
         if seen.contains(known) {

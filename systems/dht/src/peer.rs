@@ -216,6 +216,15 @@ pub enum Work {
     Flush,
     /// Count all keys.
     Size,
+    /// Count the keys of this slot.
+    SlotSize(u16),
+    /// Tell keys of a slot.
+    SlotKeys {
+        /// The slot.
+        slot: u16,
+        /// At most so many.
+        count: u32,
+    },
     /// Tell the keys that this pattern describes.
     Keys(Vec<u8>),
     /// Tell some keys.

@@ -20,6 +20,8 @@ pub struct Hello<'r> {
     pub credentials: Option<Credentials<'r>>,
     /// What it calls itself.
     pub name: Option<&'r [u8]>,
+    /// A word that is no option. It is told after who it is was looked at, as in Redis.
+    pub unknown: Option<&'r [u8]>,
 }
 
 /// A user and a secret.
@@ -127,9 +129,8 @@ pub(super) fn hello(words: Words<'_>) -> Parsed<'_> {
             hello.name = Some(plain(words.at(index + 1), "Client names")?);
             index += 2;
         } else {
-            let word =
-                String::from_utf8_lossy(&words.at(index)[..words.at(index).len().min(super::SHOWN_MAX)]);
-            return Err(Refusal::Says(format!("ERR Syntax error in HELLO option '{word}'").into()));
+            hello.unknown = Some(&words.at(index)[..words.at(index).len().min(super::SHOWN_MAX)]);
+            break;
         }
     }
     Ok(Command::Here(Here::Hello(hello)))
