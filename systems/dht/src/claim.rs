@@ -171,13 +171,6 @@ impl Dht {
             }
             Work::Keys(pattern) => self.keys(&pattern, now),
             Work::Scan(page) => self.page(&page, now),
-            Work::SlotSize(slot) => {
-                Part::Count(Slot::new(slot).map_or(0, |slot| self.store.slot_len(slot) as i64)).into()
-            }
-            Work::SlotKeys { slot, count } => {
-                let keys = |slot| self.store.slot_keys(slot, count as usize, now);
-                Part::Keys(Slot::new(slot).map_or_else(Vec::new, keys)).into()
-            }
             Work::Sample => {
                 let key = self.store.sample(&mut self.samples, now);
                 Part::Sample(key, self.store.len() as u64, self.samples.next_u64()).into()

@@ -231,15 +231,6 @@ pub enum Work {
     Scan(Page),
     /// Tell some key.
     Sample,
-    /// Count the keys of this slot.
-    SlotSize(u16),
-    /// Tell the keys of this slot.
-    SlotKeys {
-        /// The slot.
-        slot: u16,
-        /// At most so many.
-        count: u32,
-    },
 }
 
 /// Which keys a SCAN asks for.
