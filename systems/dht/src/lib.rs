@@ -29,6 +29,7 @@ pub mod config;
 mod deal;
 mod dispatch;
 pub mod extended;
+mod figures;
 mod forward;
 pub mod frames;
 pub mod gather;
@@ -46,6 +47,7 @@ pub mod reply;
 pub mod session;
 mod several;
 mod shard;
+mod staying;
 pub mod store;
 
 pub use config::{Announce, Config, Limits};

@@ -83,15 +83,24 @@ impl Dht {
         mut fold: Fold,
         out: &mut impl Outbox<Said = Said>,
     ) {
+        // At its own port a core is a node of its own to a cluster's client, which adds up what all of them say.
+        let here = self.seat.core;
+        let last = if session.is_core { here.0 + 1 } else { self.seat.cores };
+        if let Fold::Page { core, .. } = &mut fold
+            && session.is_core
+        {
+            *core = here.0.max(*core);
+        }
         let stages = match &mut fold {
-            Fold::Page { core, .. } if *core >= self.seat.cores => {
+            Fold::Page { core, .. } if *core >= last => {
                 let sum = Sum::new(fold, 0, &self.config.limits);
                 return answer::at_once(session, &mut self.direct, sum, session.shape(), out);
             }
             Fold::Page { core, cores, .. } => {
-                *cores = self.seat.cores;
+                *cores = last;
                 vec![Stage::new(CoreId(*core))]
             }
+            _ if session.is_core => vec![Stage::new(here)],
             _ => self.seat.all_cores().map(Stage::new).collect(),
         };
         let deal = Deal::new(Plan::Whole(work), stages, Sum::new(fold, 0, &self.config.limits));

@@ -8,13 +8,13 @@ use crate::config::Config;
 use crate::deal::Deal;
 use crate::forward::{self, Ways};
 use crate::gather::Gather;
-use crate::info::Facts;
 use crate::locks::{Claim, Locks};
 use crate::login::DEFAULT;
 use crate::nodes;
-use crate::peer::{ArchivedSaid, Asker, Heard, Item, Part, Said, Stats, native};
+use crate::peer::{ArchivedSaid, Asker, Heard, Item, Part, Said, native};
 use crate::reply::{Reply, Shape, Tell};
 use crate::session::{About, Answer, Late, Session, Sessions, Speaks};
+use crate::staying::turn_away;
 use crate::store::Store;
 use core::time::Duration;
 use machine::id::Key;
@@ -54,7 +54,7 @@ pub struct Dht {
     own_door: Option<ListenerId>,
     clients_made: u64,
     is_sweeping: bool,
-    has_idle_wake: bool,
+    pub(crate) has_idle_wake: bool,
     pub(crate) is_draining: bool,
     has_drained: bool,
 }
@@ -94,9 +94,9 @@ const SWEEP: TimerId = TimerId(0);
 /// The shortest time between sweeps, while there is something to do.
 const SWEEP_SOON: Duration = Duration::from_millis(10);
 /// When idle clients are looked for.
-const IDLE: TimerId = TimerId(2);
+pub(crate) const IDLE: TimerId = TimerId(2);
 /// How often: who is idle may stay so much longer.
-const IDLE_SEARCH: Duration = Duration::from_secs(1);
+pub(crate) const IDLE_SEARCH: Duration = Duration::from_secs(1);
 /// The longest, while any key has an expiry. An expired key is never shown; this is how long it keeps its memory.
 const SWEEP_LATE: Duration = Duration::from_millis(500);
 
@@ -457,35 +457,6 @@ impl Dht {
         out.wake(SWEEP, Some(now.at + due));
     }
 
-    /// Tells the other cores how many clients there are, if that changed enough to matter.
-    #[inline]
-    fn tell_crowd(&mut self, out: &mut impl Outbox<Said = Said>) {
-        let Some(count) = self.crowd.news(self.sessions.len(), self.config.limits.clients_max) else {
-            return;
-        };
-        if self.is_draining {
-            return;
-        }
-        for core in self.seat.other_cores() {
-            out.tell(core, Said::Crowd(count), None);
-        }
-    }
-
-    /// Ends the connections that were killed.
-    pub(crate) fn close_killed(&mut self, out: &mut impl Outbox<Said = Said>) {
-        for conn in core::mem::take(&mut self.killed) {
-            self.let_go(conn, out);
-        }
-    }
-
-    fn let_go(&mut self, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
-        if let Some(session) = self.sessions.take(conn) {
-            out.close(conn, Close::Flushed);
-            self.sessions.forget(session);
-            self.drain_further(out);
-        }
-    }
-
     /// Bounds that the store knows are told to it.
     pub(crate) fn bounds_changed(&mut self) {
         let limits = &self.config.limits;
@@ -494,33 +465,6 @@ impl Dht {
             usize::try_from(share).unwrap_or(usize::MAX)
         });
         self.store.bound(share, limits.policy);
-    }
-
-    /// Has the search for idle clients come, while there is a bound on that.
-    pub(crate) fn look_for_idlers(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
-        if self.config.limits.idle_max_s > 0 && !self.has_idle_wake {
-            self.has_idle_wake = true;
-            out.wake(IDLE, Some(now.at + IDLE_SEARCH));
-        }
-    }
-
-    fn let_idlers_go(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
-        self.has_idle_wake = false;
-        self.look_for_idlers(now, out);
-        let idle_max = Duration::from_secs(u64::from(self.config.limits.idle_max_s));
-        if idle_max.is_zero() {
-            return;
-        }
-        let is_idle = |session: &&Session| {
-            let is_waiting = !session.pipeline.is_idle() || session.is_node;
-            !is_waiting && now.at.since(session.asked) > idle_max
-        };
-        let idlers: Vec<ConnId> = self.sessions.iter().filter(is_idle).map(|session| session.conn).collect();
-        for conn in idlers {
-            self.counts.idled += 1;
-            self.let_go(conn, out);
-        }
-        self.tell_crowd(out);
     }
 
     /// Lets go who asked for the end of the process, which has begun.
@@ -552,56 +496,4 @@ impl Dht {
             since: now.at,
         }
     }
-
-    pub(crate) fn stats(&self) -> Stats {
-        Stats {
-            core: self.seat.core.0,
-            keys: self.store.len() as u64,
-            expiring: self.store.expiring() as u64,
-            bytes: self.store.bytes() as u64,
-            connections: self.sessions.len() as u64,
-            accepted: self.counts.accepted,
-            rejected: self.counts.rejected,
-            commands: self.counts.by_command.iter().sum::<u64>() + self.counts.unknown,
-            hits: self.store.hits,
-            misses: self.store.misses,
-            expired: self.store.expired(),
-            hops: self.counts.hops,
-            bytes_in: self.counts.bytes_in,
-            held: self.sessions.iter().map(|session| session.cost() as u64).sum(),
-            evicted: self.store.evicted(),
-            idled: self.counts.idled,
-            overfull: self.counts.overfull,
-            by_command: self.counts.by_command.clone(),
-            refused: self.counts.refused.clone(),
-            errors: self.counts.errors.clone(),
-        }
-    }
-
-    pub(crate) fn facts(&self, now: Now) -> Facts {
-        Facts {
-            pid: self.config.pid,
-            port: self.config.resp.map_or(0, |at| at.port()),
-            uptime_seconds: now.at.since(self.started.at).as_secs(),
-            started_second: self.started.wall.millis() / 1000,
-            clients_max: self.config.limits.clients_max,
-            memory_max: self.config.limits.memory_max,
-            policy: self.config.limits.policy,
-            cores: self.seat.cores,
-            is_cluster: false,
-        }
-    }
-}
-
-/// One client more than there may be.
-fn turn_away(conn: ConnId, is_frames: bool, out: &mut impl Outbox<Said = Said>) {
-    let words = "max number of clients reached";
-    let mut bytes = Vec::new();
-    if is_frames {
-        wire::frame::write_reply(&mut bytes, wire::frame::Reply::Failure(words.as_bytes()));
-    } else {
-        bytes.extend_from_slice(format!("-ERR {words}\r\n").as_bytes());
-    }
-    out.write(conn, &bytes);
-    out.close(conn, Close::Flushed);
 }
