@@ -22,6 +22,8 @@ const BOUND_WORDS: usize = 3;
 
 /// How many seeds each long simulation runs; the fast ones choose some ten to some hundred themselves.
 const LONG_SEEDS: &str = "1000";
+/// The same for the world itself, whose promises are many and each a world of its own.
+const LONG_WORLD_SEEDS: &str = "200";
 
 /// Which parts to run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -112,14 +114,15 @@ fn documents(root: &Path) -> Result<(), String> {
 
 /// The simulations of every system and of the world itself, with more seeds. Other tests are not repeated.
 fn long_simulations(root: &Path) -> Result<(), String> {
-    let mut words = vec!["test".to_owned(), "--locked".to_owned(), "--no-fail-fast".to_owned()];
     for system in systems(root) {
-        words.extend(["-p".to_owned(), system]);
+        long_simulation(root, &system, LONG_SEEDS)?;
     }
-    words.extend(["-p", "sim", "--test", "*"].map(str::to_owned));
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let mut command = cargo(root, &words);
-    command.env("RINGWISE_SEEDS", LONG_SEEDS);
+    long_simulation(root, "sim", LONG_WORLD_SEEDS)
+}
+
+fn long_simulation(root: &Path, package: &str, seeds: &str) -> Result<(), String> {
+    let mut command = cargo(root, &["test", "--locked", "--no-fail-fast", "-p", package, "--test", "*"]);
+    command.env("RINGWISE_SEEDS", seeds);
     told(command)
 }
 
