@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Barrier;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Keys that are there: enough not to lie in a cache, all found.
 const KEYS: usize = 100_000;
@@ -24,6 +24,10 @@ const FILL_BATCH: usize = 1000;
 const PIPELINES: [usize; 2] = [1, 16];
 /// Pipelined requests are cheaper, so there are more of them: a round must last many ticks of /proc.
 const MORE_PIPELINED: usize = 4;
+/// A round ends after so long, whatever is done by then: all rounds together stay under 90 s.
+const ROUND_MAX: Duration = Duration::from_secs(5);
+/// And so does a measurement of latency.
+const LONE_MAX: Duration = Duration::from_secs(4);
 /// Reads one after another before latency counts.
 const WARM_UP: usize = 2000;
 
@@ -78,6 +82,7 @@ struct Lone {
     p50: f64,
     p99: f64,
     hops_a_request: f64,
+    requests: usize,
 }
 
 /// The server, its map, and encoded reads by the owner of their key.
@@ -176,26 +181,33 @@ impl Bench {
         }
         let (hops, processor) = (self.hops()?, self.server.processor_seconds()?);
         let start = Barrier::new(connections + 1);
-        let seconds = std::thread::scope(|scope| {
+        let (done, seconds) = std::thread::scope(|scope| {
             let threads: Vec<_> = clients
                 .into_iter()
                 .map(|(mut client, reads, mut chance)| {
                     let start = &start;
                     scope.spawn(move || {
                         start.wait();
-                        (0..batches).try_for_each(|_| read(&mut client, &reads, &mut chance, pipeline))
+                        let until = Instant::now() + ROUND_MAX;
+                        let mut done = 0;
+                        while done < batches && Instant::now() < until {
+                            read(&mut client, &reads, &mut chance, pipeline)?;
+                            done += 1;
+                        }
+                        Ok::<usize, String>(done)
                     })
                 })
                 .collect();
             start.wait();
             let began = Instant::now();
+            let mut done = 0;
             for thread in threads {
-                thread.join().map_err(|_| "a thread of the load failed".to_owned())??;
+                done += thread.join().map_err(|_| "a thread of the load failed".to_owned())??;
             }
-            Ok::<_, String>(began.elapsed().as_secs_f64())
+            Ok::<_, String>((done, began.elapsed().as_secs_f64()))
         })?;
         let processor_seconds = self.server.processor_seconds()? - processor;
-        let requests = (batches * pipeline * connections) as u64;
+        let requests = (done * pipeline) as u64;
         Ok(Round { way, pipeline, requests, hops: self.hops_since(hops)?, seconds, processor_seconds })
     }
 
@@ -225,20 +237,31 @@ impl Bench {
     ) -> Result<Lone, String> {
         let reads: Vec<&Vec<u8>> = reads.iter().collect();
         let mut chance = Chance::new(1);
+        let mut until = Instant::now() + LONE_MAX / 4;
         for _ in 0..WARM_UP.min(count) {
             read(client, &reads, &mut chance, 1)?;
+            if Instant::now() > until {
+                break;
+            }
         }
         let hops = self.hops()?;
         let mut took = Vec::with_capacity(count);
-        for _ in 0..count {
+        until = Instant::now() + LONE_MAX;
+        while took.len() < count && Instant::now() < until {
             let began = Instant::now();
             read(client, &reads, &mut chance, 1)?;
             took.push(began.elapsed().as_secs_f64() * 1e6);
         }
-        let hops_a_request = self.hops_since(hops)? as f64 / count as f64;
+        let hops_a_request = self.hops_since(hops)? as f64 / took.len() as f64;
         took.sort_by(f64::total_cmp);
         let at = |percent: usize| took[(took.len() * percent / 100).min(took.len() - 1)];
-        Ok(Lone { name: name(hops_a_request), p50: at(50), p99: at(99), hops_a_request })
+        Ok(Lone {
+            name: name(hops_a_request),
+            p50: at(50),
+            p99: at(99),
+            hops_a_request,
+            requests: took.len(),
+        })
     }
 }
 
@@ -349,7 +372,7 @@ fn found(options: &Options, cores: usize, rounds: &[Round], lone: &[Lone]) -> Fo
         ]);
     }
     let latencies = lone.iter().map(|lone| {
-        json!({"name": lone.name, "p50_us": lone.p50, "p99_us": lone.p99, "hops_a_request": lone.hops_a_request})
+        json!({"name": lone.name, "p50_us": lone.p50, "p99_us": lone.p99, "hops_a_request": lone.hops_a_request, "requests": lone.requests})
     });
     Found {
         name: "dht-hops",
