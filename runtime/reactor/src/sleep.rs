@@ -11,7 +11,7 @@ use glommio::io::PollableFd;
 use glommio::timer::Timer;
 use machine::Shard;
 use std::future::Future;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -31,9 +31,7 @@ where
     S::Said: Message<Heard = S::Heard>,
     S::Heard: rkyv::Portable,
 {
-    let bell = bell()?;
-    let raw = bell.as_raw_fd();
-    let bell = PollableFd::new(bell).map_err(std::io::Error::other)?;
+    let bells = Bells::new(core.io.lanes.mailbox().wake_fd())?;
     let mut busy_at = clock::instant();
     let mut gave_way_at = busy_at;
     while !core.stopping {
@@ -51,7 +49,7 @@ where
         } else if now.since(busy_at) < spin + SHORT {
             short(core);
         } else {
-            long(core, &bell, raw).await;
+            long(core, &bells).await;
             gave_way_at = clock::instant();
         }
     }
@@ -88,7 +86,7 @@ where
 }
 
 /// Awaits through the executor.
-async fn long<S>(core: &mut Core<S>, bell: &PollableFd<OwnedFd>, raw: i32)
+async fn long<S>(core: &mut Core<S>, bells: &Bells)
 where
     S: Shard,
     S::Said: Message<Heard = S::Heard>,
@@ -97,30 +95,16 @@ where
     let span = span(core, HEARTBEAT);
     core.io.lanes.mailbox().park();
     // From here each completion rings the bell, also one whose work is still deferred.
-    if core.io.ring.notify(raw).is_ok() {
+    if core.io.ring.notify(bells.raw).is_ok() {
         core.io.ring.enter(None);
         if core.is_quiet() && !span.is_zero() {
             core.io.counters.long_parks += 1;
-            first_of(bell, span).await;
+            bells.ring_or_pass(span).await;
         }
         core.io.ring.no_longer_notify();
     }
     core.io.lanes.mailbox().unpark();
-    still(raw);
-}
-
-/// Waits for the bell or for the time to pass.
-async fn first_of(bell: &PollableFd<OwnedFd>, span: Duration) {
-    let mut rung = pin!(bell.readable());
-    let mut passed = pin!(Timer::new(span));
-    std::future::poll_fn(|context| {
-        if rung.as_mut().poll(context).is_ready() || passed.as_mut().poll(context).is_ready() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
+    bells.still();
 }
 
 /// Lets the executor have a turn. A timer brings this task back, not the yield.
@@ -128,18 +112,51 @@ async fn give_way() {
     Timer::new(Duration::from_micros(1)).await;
 }
 
-/// The eventfd that completions write while the core sleeps long.
-fn bell() -> std::io::Result<OwnedFd> {
-    // SAFETY: a new descriptor, checked, owned from here on.
-    unsafe {
-        let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
-        if fd < 0 { Err(std::io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
-    }
+/// What ends a long sleep besides time.
+struct Bells {
+    /// Written by each completion of the core's ring.
+    completions: PollableFd<OwnedFd>,
+    raw: RawFd,
+    /// Written by other cores. It must be heard directly: the ring hears it too, but a completion that comes from
+    /// within somebody's write to an eventfd rings no eventfd at once, only after an RCU grace period (some 30 ms).
+    cores: PollableFd<OwnedFd>,
 }
 
-/// Reads the bell's count away.
-fn still(raw: i32) {
-    let mut count = 0u64;
-    // SAFETY: eight bytes into a word of ours; with nothing to read it says EAGAIN.
-    unsafe { libc::read(raw, (&raw mut count).cast(), 8) };
+impl Bells {
+    fn new(wake: RawFd) -> std::io::Result<Self> {
+        // SAFETY: two new descriptors, checked, owned from here on; the one that is copied is open.
+        let (bell, wake) = unsafe {
+            let bell = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+            let wake = libc::fcntl(wake, libc::F_DUPFD_CLOEXEC, 0);
+            if bell < 0 || wake < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            (OwnedFd::from_raw_fd(bell), OwnedFd::from_raw_fd(wake))
+        };
+        let raw = bell.as_raw_fd();
+        let completions = PollableFd::new(bell).map_err(std::io::Error::other)?;
+        let cores = PollableFd::new(wake).map_err(std::io::Error::other)?;
+        Ok(Self { completions, raw, cores })
+    }
+
+    /// Waits for either, or for the time to pass.
+    async fn ring_or_pass(&self, span: Duration) {
+        let mut completed = pin!(self.completions.readable());
+        let mut woken = pin!(self.cores.readable());
+        let mut passed = pin!(Timer::new(span));
+        std::future::poll_fn(|context| {
+            let rung = completed.as_mut().poll(context).is_ready()
+                || woken.as_mut().poll(context).is_ready()
+                || passed.as_mut().poll(context).is_ready();
+            if rung { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Reads the completions' count away; the cores' is read by the ring.
+    fn still(&self) {
+        let mut count = 0u64;
+        // SAFETY: eight bytes into a word of ours; with nothing to read it says EAGAIN.
+        unsafe { libc::read(self.raw, (&raw mut count).cast(), 8) };
+    }
 }

@@ -234,6 +234,43 @@ fn who_has_said_all_still_reads_the_last_answer() {
     server.stop();
 }
 
+/// The middle one of thirty answers, each asked for after a silence in which every core sleeps long.
+fn median_after_silence(mut ask: impl FnMut()) -> Duration {
+    let mut took: Vec<Duration> = (0..30)
+        .map(|_| {
+            std::thread::sleep(Duration::from_millis(12));
+            let asked = std::time::Instant::now();
+            ask();
+            asked.elapsed()
+        })
+        .collect();
+    took.sort();
+    took[took.len() / 2]
+}
+
+/// It was believed that whatever completes in a ring rings its eventfd at once. What completes within another core's
+/// write to an eventfd rings it after an RCU grace period: hops took 30 ms after a silence.
+#[test]
+fn a_core_that_sleeps_long_hears_another_at_once() {
+    let server = Running::start();
+    let mut stream = server.connect();
+    stream.set_nodelay(true).unwrap();
+    let hop = median_after_silence(|| {
+        stream.write_all(b"hop word\n").unwrap();
+        line(&mut stream);
+    });
+    let (there, asked) = std::sync::mpsc::channel::<()>();
+    let (back, answered) = std::sync::mpsc::channel();
+    std::thread::spawn(move || asked.iter().for_each(|()| back.send(()).unwrap()));
+    let threads = median_after_silence(|| {
+        there.send(()).unwrap();
+        answered.recv().unwrap();
+    });
+    // Beside two plain threads that wake each other: within a grace period it cannot be, however slow they are.
+    assert!(hop < threads * 20 + Duration::from_millis(5), "a hop took {hop:?}, two threads {threads:?}");
+    server.stop();
+}
+
 #[test]
 fn a_taken_port_is_found_out() {
     let first = reactor::Doors::default();
