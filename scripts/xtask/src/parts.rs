@@ -21,9 +21,9 @@ const PART_SECONDS_MAX: u32 = 3600;
 const BOUND_WORDS: usize = 3;
 
 /// How many seeds each long simulation runs; the fast ones choose some ten to some hundred themselves.
-const LONG_SEEDS: &str = "1000";
+const LONG_SEEDS: &str = "300";
 /// The same for the world itself, whose promises are many and each a world of its own.
-const LONG_WORLD_SEEDS: &str = "200";
+const LONG_WORLD_SEEDS: &str = "100";
 
 /// Which parts to run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]

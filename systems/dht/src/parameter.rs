@@ -60,13 +60,17 @@ pub fn changes(words: &[&[u8]], limits: &Limits) -> Result<Change, Refusal> {
     let mut seen: Vec<&str> = Vec::new();
     for word in words.iter().step_by(2) {
         let name = name_of(word);
+        // As typed: what is wrong with a name is told in its own letters, what is wrong with a value is not.
+        let shown = String::from_utf8_lossy(&word[..word.len().min(NAME_MAX)]);
         let Some((known, _)) = known.iter().find(|(known, _)| *known == name) else {
-            let shown = String::from_utf8_lossy(&word[..word.len().min(NAME_MAX)]);
             let says = format!("ERR Unknown option or number of arguments for CONFIG SET - '{shown}'");
             return Err(Refusal::Says(says.into()));
         };
+        if matches!(*known, "databases" | "port") {
+            return Err(failed(&shown, "can't set immutable config"));
+        }
         if seen.contains(known) {
-            return Err(failed(known, "duplicate parameter"));
+            return Err(failed(&shown, "duplicate parameter"));
         }
         seen.push(known);
     }
@@ -93,7 +97,6 @@ fn one(name: &str, value: &[u8], holds: &str, change: &mut Change) -> Result<(),
         "maxmemory-policy" => {
             change.policy = Some(Policy::named(&text).ok_or_else(no_policy)?);
         }
-        "databases" | "port" => return Err(failed(name, "can't set immutable config")),
         _ if holds.as_bytes() == value => {}
         "slowlog-log-slower-than" | "slowlog-max-len" | "latency-monitor-threshold" | "maxmemory-samples"
             if wire::resp::integer(value).is_none() =>

@@ -13,7 +13,7 @@ use std::process::Command;
 const LIBRARY: &str = "redis==8.1.0";
 
 /// How many seeds the comparison with redis-server goes through in the long run.
-const LONG_SEEDS: &str = "50";
+const LONG_SEEDS: &str = "15";
 
 /// What the other languages need, by program and by package.
 const NEEDED: &[(&str, &str)] = &[("node", "nodejs"), ("npm", "npm")];

@@ -92,6 +92,10 @@ pub(super) fn reset(_: Words<'_>) -> Parsed<'_> {
 pub(super) fn select(words: Words<'_>) -> Parsed<'_> {
     match words.integer(1)? {
         0 => Ok(Command::Here(Here::Nothing)),
+        index if i32::try_from(index).is_err() => {
+            let says = "ERR value is out of range, value must between -2147483648 and 2147483647";
+            Err(Refusal::Says(says.into()))
+        }
         _ => Err(Refusal::Says("ERR DB index is out of range".into())),
     }
 }
