@@ -13,6 +13,7 @@ Asked = namedtuple("Asked", "request relative redis")
 Allowed = namedtuple("Allowed", "names judge reason")
 
 SECONDS_APART_MAX = 2
+BEYOND_SECONDS = 16_000_000_000_000
 MILLISECONDS_APART_MAX = 1000 * SECONDS_APART_MAX
 CLIENT_FIELDS_LEAST = {"id", "addr", "name", "age", "idle", "flags", "db", "cmd", "user", "resp"}
 INFO_SECTIONS = {"server", "clients", "memory", "persistence", "stats", "cpu", "cluster", "keyspace"}
@@ -41,10 +42,23 @@ def near_or_beyond(most):
     """Near, or both later than this table counts: to the microsecond in 64 bits, the year 586,000."""
 
     def judge(theirs, ours, asked):
-        beyond = type(theirs) is int and type(ours) is int and theirs > ours > 16_000_000_000_000_000
+        beyond = type(theirs) is int and type(ours) is int and theirs > ours > BEYOND_SECONDS * most // SECONDS_APART_MAX
         return beyond or near(most)(theirs, ours, asked)
 
     return judge
+
+
+def both_errors(theirs, ours, _):
+    return isinstance(theirs, Error) and isinstance(ours, Error)
+
+
+def cut_short(theirs, ours, asked):
+    return both_errors(theirs, ours, asked) and len(ours) > 128 and bytes(theirs).startswith(bytes(ours))
+
+
+def keys_of_a_subcommand(theirs, ours, asked):
+    about = asked.request.wire.lower()
+    return isinstance(theirs, Error) and (b"\r\nobject\r\n" in about or b"\r\nmemory\r\n" in about)
 
 
 def near_if_relative(most):
@@ -187,7 +201,18 @@ def slow_entries(theirs, ours, _):
 TABLE = [
     Allowed(["keys"], same_members, "in no order: the keys are compared as a set"),
     Allowed(["randomkey"], a_key_that_is_there, "any key; it must be there"),
-    Allowed(["ttl"], near(SECONDS_APART_MAX), "counts down between the two requests"),
+    Allowed(
+        ["ttl"],
+        near_or_beyond(SECONDS_APART_MAX),
+        "counts down between the two requests; no time here is later than the year 586,000",
+    ),
+    Allowed(["client|kill"], both_errors, "of several faults another one is told"),
+    Allowed(
+        ["expire", "pexpire", "expireat", "pexpireat"],
+        cut_short,
+        "a word that an error shows is cut at 128 bytes",
+    ),
+    Allowed(["command|getkeys"], keys_of_a_subcommand, "subcommands are not told apart"),
     Allowed(
         ["pttl"],
         near_or_beyond(MILLISECONDS_APART_MAX),

@@ -6,6 +6,10 @@
 /// Whether `pattern` describes the whole of `text`.
 #[must_use]
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    if text.is_empty() {
+        // As in Redis, where `*` alone is "all" and no longer pattern describes the empty text.
+        return pattern.is_empty() || pattern == b"*";
+    }
     let (mut pattern_at, mut text_at) = (0, 0);
     // Where to go on when what follows the last `*` fails: behind it, with one more byte taken by it.
     let mut retry: Option<(usize, usize)> = None;
