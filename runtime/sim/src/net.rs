@@ -16,6 +16,8 @@ pub(crate) enum Holder {
     Lingering,
     /// Nobody at all.
     Nobody,
+    /// A core that is yet to be told of it: what comes waits. A child prints before its start is told.
+    Coming,
 }
 
 /// What flies.

@@ -122,7 +122,7 @@ where
                 self.rouse(node, core);
             }
             Holder::Client(client) => self.client_opens(client, ends),
-            Holder::Child(..) | Holder::Lingering | Holder::Nobody => {}
+            Holder::Child(..) | Holder::Lingering | Holder::Nobody | Holder::Coming => {}
         }
     }
 
@@ -134,7 +134,7 @@ where
                 self.enter(at, Event::DialFails(life, core, conn, Why::Refused));
             }
             Holder::Client(client) => self.enter(at, Event::ClientFails(client, Why::Refused)),
-            Holder::Child(..) | Holder::Lingering | Holder::Nobody => {}
+            Holder::Child(..) | Holder::Lingering | Holder::Nobody | Holder::Coming => {}
         }
     }
 

@@ -87,7 +87,7 @@ where
                 of.started = time;
                 let kinds = of.command.pipes.clone();
                 for kind in kinds {
-                    let mut wire = Wire::new(Holder::Nobody, Holder::Child(node, child, kind), PIPE);
+                    let mut wire = Wire::new(Holder::Coming, Holder::Child(node, child, kind), PIPE);
                     // Of a pipe only one direction is ever used.
                     let unused = if kind == PipeKind::Input { 1 } else { 0 };
                     wire.flows[unused].fin_sent = true;

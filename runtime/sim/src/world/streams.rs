@@ -133,6 +133,7 @@ where
             }
             Holder::Client(_) => self.client_hears(key, side),
             Holder::Child(node, child, _) => self.child_hears(node, child, key, side),
+            Holder::Coming => {}
             Holder::Lingering | Holder::Nobody => {
                 self.pump(key, 1 - side);
                 self.settle(key);
@@ -161,7 +162,7 @@ where
                 }
             }
             Holder::Client(client) => self.client_ends(client, why),
-            Holder::Child(..) | Holder::Lingering | Holder::Nobody => {}
+            Holder::Child(..) | Holder::Lingering | Holder::Nobody | Holder::Coming => {}
         }
     }
 
