@@ -22,6 +22,7 @@ pub mod order;
 pub mod pipeline;
 pub mod shard;
 pub mod slab;
+pub mod spent;
 pub mod time;
 
 pub use blob::Blob;
@@ -38,6 +39,7 @@ pub use order::Order;
 pub use pipeline::{Pipeline, Ticket};
 pub use shard::{Outbox, Shard};
 pub use slab::Slab;
+pub use spent::{Event, Spent};
 pub use time::{Instant, Now, WallTime};
 
 /// The most bytes that still reach a shard for a connection after it called [`Outbox::pause`].

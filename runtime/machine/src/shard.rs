@@ -11,6 +11,7 @@ use crate::id::{ChildId, ConnId, CoreId, ListenerId, LogMark, NodeId, Peer, Seat
 use crate::input::Input;
 use crate::order::Order;
 use crate::pipeline::Piece;
+use crate::spent::Spent;
 use crate::time::{Instant, Now};
 
 /// One core's share of a system: pure state, told about the world, never asking.
@@ -115,6 +116,11 @@ pub trait Shard: Sized + 'static {
         order: Order<'_, Self::Config>,
         out: &mut impl Outbox<Said = Self::Said>,
     );
+
+    /// How long the event before this took, told after each: also when it was short, so what is done here should be.
+    fn on_spent(&mut self, now: Now, what: Spent, out: &mut impl Outbox<Said = Self::Said>) {
+        let _ = (now, what, out);
+    }
 
     /// What can be counted here. The world adds its own, gathers all cores and shows them.
     fn gauges(&self, into: &mut Gauges);
