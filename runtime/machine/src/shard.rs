@@ -10,7 +10,7 @@ use crate::gauges::Gauges;
 use crate::id::{ChildId, ConnId, CoreId, ListenerId, LogMark, NodeId, Peer, Seat, TimerId};
 use crate::input::Input;
 use crate::order::Order;
-use crate::pipeline::Piece;
+use crate::pipeline::{Piece, Ticket};
 use crate::spent::Spent;
 use crate::time::{Instant, Now};
 
@@ -109,6 +109,18 @@ pub trait Shard: Sized + 'static {
         let _ = (now, listener, what, out);
     }
 
+    /// What every core of this node counts, by core: the answer to [`Outbox::gather`].
+    fn on_gathered(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        gauges: &[Gauges],
+        out: &mut impl Outbox<Said = Self::Said>,
+    ) {
+        let _ = (now, ticket, gauges, out);
+        unreachable!("a system that asks for no gauges is told none");
+    }
+
     /// The operator wants something.
     fn on_order(
         &mut self,
@@ -202,6 +214,12 @@ pub trait Outbox {
 
     /// Signals a child's whole group. Of a child that ended, nothing happens.
     fn signal(&mut self, child: ChildId, signal: Signal);
+
+    /// Asks every core of this node, this one too, what it counts; `on_gathered` follows with the ticket, which the
+    /// shard picks. Each core counts at some moment after this one. One that does not answer within a second has
+    /// counted nothing. Costs every core a turn and a copy of its gauges, so it is for who looks, not for the path
+    /// of a request.
+    fn gather(&mut self, ticket: Ticket);
 
     /// All is finished here, by order or because the work is done. When every core has said so the program ends.
     fn drained(&mut self);

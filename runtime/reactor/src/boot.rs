@@ -4,7 +4,7 @@
 use crate::child::Children;
 use crate::clock;
 use crate::control::{Control, Report};
-use crate::gather::Gatherer;
+use crate::gather::{Gatherer, Gatherings};
 use crate::io::{Counters, Io};
 use crate::keeper::{Keeper, KeeperSeat};
 use crate::lane::{Lanes, Mailbox, Parcel, Seats};
@@ -318,6 +318,7 @@ where
         children: Children::new(berth.keeper),
         store: Store::new(log),
         links: Links::new(berth.name, berth.neighbours),
+        gatherings: Gatherings::default(),
         spare: Vec::new(),
         counters: Counters::default(),
         drained: false,

@@ -1,15 +1,17 @@
 //! What reaches a core from outside of all cores, and what a core reports there: orders, gathering, the answer of
 //! a name look-up, an accepted descriptor that another core passes on.
 
-use flume::Sender;
+use crate::gather::Asker;
 use machine::{ConnId, CoreId, Gauges, Why};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 /// To a core.
 pub(crate) enum Control {
-    /// Count what can be counted and say it.
-    Gather(Sender<(CoreId, Gauges)>),
+    /// Count what can be counted and say it to whoever asks.
+    Gather(Asker),
+    /// What a core counted, for the gathering of that number of ours.
+    Gathered(u64, CoreId, Gauges),
     /// Take nothing new; finish within this many nanoseconds of the shared clock's now.
     Drain(machine::Instant),
     /// Every core is finished: end.

@@ -3,6 +3,7 @@
 
 use crate::child::Children;
 use crate::conn::{Conn, Owner, Stage};
+use crate::gather::Gatherings;
 use crate::lane::Lanes;
 use crate::listen::Listeners;
 use crate::ring::Ring;
@@ -11,7 +12,7 @@ use crate::{Limits, link::Links};
 use machine::id::Key;
 use machine::{
     Address, Blob, ChildId, Close, Command, ConnId, CoreId, Deadlines, Dial, End, FANOUT_MAX, Instant,
-    ListenerId, Listening, LogMark, NodeId, Now, Opened, Outbox, Seat, Signal, Slab, TimerId, Why,
+    ListenerId, Listening, LogMark, NodeId, Now, Opened, Outbox, Seat, Signal, Slab, Ticket, TimerId, Why,
 };
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -29,6 +30,7 @@ pub(crate) enum Happening {
     Stored(machine::Stored),
     Child(ChildId, machine::ChildEvent),
     Link(NodeId, machine::Link),
+    Gathered(Ticket, Vec<machine::Gauges>),
 }
 
 /// What this core has done, for the gauges.
@@ -67,6 +69,7 @@ pub(crate) struct Io<Said> {
     pub(crate) children: Children,
     pub(crate) store: Store,
     pub(crate) links: Links,
+    pub(crate) gatherings: Gatherings,
     /// Buffers that outputs grow in, between two uses.
     pub(crate) spare: Vec<Vec<u8>>,
     pub(crate) counters: Counters,
@@ -256,6 +259,10 @@ impl<Said: Message> Outbox for Io<Said> {
 
     fn signal(&mut self, child: ChildId, signal: Signal) {
         self.children.signal(child, signal);
+    }
+
+    fn gather(&mut self, ticket: Ticket) {
+        self.start_gathering(ticket);
     }
 
     fn drained(&mut self) {

@@ -7,6 +7,7 @@
 
 use crate::conn::{Kind, Left, Owner, Reading, Stage};
 use crate::control::{Control, Report};
+use crate::gather::GATHER_TIMER;
 use crate::io::{Happening, Io, whose_patience};
 use crate::lane::Parcel;
 use crate::listen::ACCEPT_TIMER;
@@ -141,6 +142,7 @@ where
                 ACCEPT_TIMER => self.io.accept_again(),
                 STORE_TIMER => self.io.retry_store(),
                 link::REDIAL_TIMER => self.io.redial_links(),
+                GATHER_TIMER => self.io.settle_gatherings(),
                 conn => self.io.out_of_patience(whose_patience(conn)),
             }
         }
@@ -156,8 +158,9 @@ where
                     let mut gauges = Gauges::new();
                     self.shard.gauges(&mut gauges);
                     self.io.gauges(&mut gauges);
-                    let _ = to.send((self.io.seat.core, gauges));
+                    self.io.say_gauges(to, gauges);
                 }
+                Control::Gathered(number, core, gauges) => self.io.gathered(number, core, gauges),
                 Control::Drain(by) => {
                     self.io.stop_listening();
                     self.io.fanout = 0;
@@ -516,6 +519,9 @@ where
             Happening::Stored(what) => self.shard.on_stored(now, what, &mut self.io),
             Happening::Child(child, what) => self.shard.on_child(now, child, what, &mut self.io),
             Happening::Link(node, what) => self.shard.on_link(now, node, what, &mut self.io),
+            Happening::Gathered(ticket, gauges) => {
+                self.shard.on_gathered(now, ticket, &gauges, &mut self.io);
+            }
         }
     }
 

@@ -6,8 +6,9 @@ use crate::disk::Log;
 use crate::setup::Limits;
 use machine::id::Key;
 use machine::{
-    Address, Blob, ChildEvent, ChildId, Close, Command, ConnId, CoreId, Deadlines, Dial, FANOUT_MAX, Instant,
-    Link, ListenerId, Listening, LogMark, NodeId, Opened, Outbox, Seat, Signal, Slab, Stored, TimerId, Why,
+    Address, Blob, ChildEvent, ChildId, Close, Command, ConnId, CoreId, Deadlines, Dial, FANOUT_MAX, Gauges,
+    Instant, Link, ListenerId, Listening, LogMark, NodeId, Opened, Outbox, Seat, Signal, Slab, Stored,
+    Ticket, TimerId, Why,
 };
 use std::collections::{BTreeMap, VecDeque};
 use wire::peer::{Batch, Message};
@@ -46,6 +47,7 @@ pub(crate) enum Told {
     Listening(ListenerId, Listening),
     Drain(Instant),
     Reload,
+    Gathered(Ticket, Vec<Gauges>),
 }
 
 /// What the world does right after the call.
@@ -55,6 +57,7 @@ pub(crate) enum Want {
     Listen(ListenerId, Address),
     Spawn(ChildId, Command),
     Signal(ChildId, Signal),
+    Gather(Ticket),
     /// A connection is no longer the shard's: its wire, what was not yet handed over, and how.
     Close(Option<Ends>, Vec<u8>, Close),
 }
@@ -122,6 +125,8 @@ pub(crate) struct Desk<M> {
     pub(crate) sends: Vec<(NodeId, CoreId, Parcel)>,
     pub(crate) from_links: BTreeMap<NodeId, VecDeque<FromLink>>,
     pub(crate) log: Log,
+    /// What all cores were asked to count, by ticket, with what they have said.
+    pub(crate) gatherings: Vec<(Ticket, Vec<Option<Gauges>>)>,
     pub(crate) listeners: u32,
     pub(crate) children: u64,
     pub(crate) drained: bool,
@@ -149,6 +154,7 @@ impl<M> Desk<M> {
             sends: Vec::new(),
             from_links: BTreeMap::new(),
             log,
+            gatherings: Vec::new(),
             listeners: 0,
             children,
             drained: false,
@@ -335,6 +341,10 @@ impl<M: Message> Outbox for Desk<M> {
 
     fn signal(&mut self, child: ChildId, signal: Signal) {
         self.wants.push(Want::Signal(child, signal));
+    }
+
+    fn gather(&mut self, ticket: Ticket) {
+        self.wants.push(Want::Gather(ticket));
     }
 
     fn drained(&mut self) {

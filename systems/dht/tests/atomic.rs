@@ -5,7 +5,8 @@ use dht::{Config, Dht, Heard, Said};
 use machine::pipeline::Piece;
 use machine::{
     Address, Blob, Chance, ChildId, Close, Command, ConnId, CoreId, Dial, End, Gauges, Input, Instant, Link,
-    ListenerId, LogMark, NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Signal, TimerId,
+    ListenerId, LogMark, NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Signal, Ticket,
+    TimerId,
 };
 use sim::{Client, Faults, Setup, World, for_seeds};
 use std::time::Duration;
@@ -201,6 +202,9 @@ impl<O: Outbox<Said = Said>> Outbox for Forgets<'_, O> {
     }
     fn signal(&mut self, child: ChildId, signal: Signal) {
         self.0.signal(child, signal);
+    }
+    fn gather(&mut self, ticket: Ticket) {
+        self.0.gather(ticket);
     }
     fn drained(&mut self) {
         self.0.drained();

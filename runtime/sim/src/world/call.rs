@@ -2,8 +2,8 @@
 
 use super::World;
 use super::events::Event;
-use crate::desk::{Desk, Want};
-use machine::{CoreId, Instant, NodeId, Now, Shard};
+use crate::desk::{Desk, Told, Want};
+use machine::{CoreId, Gauges, Instant, NodeId, Now, Shard, Ticket};
 use wire::peer::Message;
 
 impl<S: Shard> World<S>
@@ -38,6 +38,7 @@ where
             Want::Listen(listener, at) => self.listen(node, core, listener, at),
             Want::Spawn(child, command) => self.spawn(node, core, child, command),
             Want::Signal(child, signal) => self.signal(node, child, signal),
+            Want::Gather(ticket) => self.gather(node, core, ticket),
             Want::Close(ends, pending, how) => self.closed_by_shard(ends, pending, how),
         }
     }
@@ -59,5 +60,34 @@ where
         let soon = core::time::Duration::from_nanos(self.chance.schedule.between(200, 3_000));
         let at = self.time + soon;
         self.wake(node, core, at);
+    }
+
+    /// Every core of that node counts at a moment of its own.
+    fn gather(&mut self, node: NodeId, asker: CoreId, ticket: Ticket) {
+        let cores = self.node(node).cores.len();
+        self.core_mut(node, asker).desk.gatherings.push((ticket, vec![None; cores]));
+        let life = self.life(node);
+        for core in self.seats(node) {
+            let delay = self.chance.schedule.between(500, 50_000);
+            let at = self.time + core::time::Duration::from_nanos(delay);
+            self.enter(at, Event::Count(life, asker, ticket, core));
+        }
+    }
+
+    /// A core counts for another; the last makes the gathering whole.
+    pub(super) fn count_for(&mut self, node: NodeId, asker: CoreId, ticket: Ticket, core: CoreId) {
+        let mut gauges = Gauges::new();
+        self.core_mut(node, core).shard.gauges(&mut gauges);
+        let desk = &mut self.core_mut(node, asker).desk;
+        let missing =
+            |(of, parts): &(Ticket, Vec<Option<Gauges>>)| *of == ticket && parts[core.index()].is_none();
+        let Some(place) = desk.gatherings.iter().position(missing) else { return };
+        let parts = &mut desk.gatherings[place].1;
+        parts[core.index()] = Some(gauges);
+        if parts.iter().all(Option::is_some) {
+            let (_, parts) = desk.gatherings.remove(place);
+            desk.told.push_back(Told::Gathered(ticket, parts.into_iter().flatten().collect()));
+            self.rouse(node, asker);
+        }
     }
 }

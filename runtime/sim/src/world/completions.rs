@@ -59,6 +59,11 @@ where
                 });
             }
             Told::Reload => self.tell_reload(node, core),
+            Told::Gathered(ticket, gauges) => {
+                self.call(node, core, "on_gathered", (ticket.0, 0), |shard, now, out| {
+                    shard.on_gathered(now, ticket, &gauges, out);
+                });
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 use super::World;
 use crate::net::Holder;
 use machine::id::Key;
-use machine::{Address, ChildId, ConnId, CoreId, NodeId, Shard, Why};
+use machine::{Address, ChildId, ConnId, CoreId, NodeId, Shard, Ticket, Why};
 use wire::peer::Message;
 
 /// A life of a node.
@@ -27,6 +27,8 @@ pub(super) enum Event {
     ClientFails(usize, Why),
     /// A batch arrives on a lane.
     Lane(Life, CoreId, CoreId),
+    /// A core counts for another, whose ticket this is.
+    Count(Life, CoreId, Ticket, CoreId),
     /// What flies from one node to another arrives.
     Link(NodeId, NodeId),
     /// Two nodes try to connect.
@@ -78,6 +80,11 @@ where
             Event::Lane(life, from, to) => {
                 if self.lives(life) {
                     self.lane_arrives(life.0, from, to);
+                }
+            }
+            Event::Count(life, asker, ticket, core) => {
+                if self.lives(life) {
+                    self.count_for(life.0, asker, ticket, core);
                 }
             }
             Event::Link(from, to) => self.link_delivers(from, to),

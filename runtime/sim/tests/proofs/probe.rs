@@ -9,7 +9,7 @@
 use machine::{
     Address, Blob, Chance, ChildEvent, ChildId, Close, Command, ConnId, CoreId, Dial, End, Gauges, Input,
     Instant, ListenerId, Listening, LogMark, Now, Opened, Order, Outbox, Peer, PipeKind, READ_SLACK, Seat,
-    Shard, Signal, Stored, TimerId,
+    Shard, Signal, Stored, Ticket, TimerId,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -45,6 +45,8 @@ pub(crate) struct Probe {
     returned: Vec<u64>,
     mark: LogMark,
     children: Vec<ChildId>,
+    /// Facts known when gauges were last asked for.
+    asked_with: i64,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,7 @@ impl Shard for Probe {
             returned: vec![0; cores],
             mark: LogMark::default(),
             children: Vec::new(),
+            asked_with: 0,
         }
     }
 
@@ -247,7 +250,20 @@ impl Shard for Probe {
         }
     }
 
-    fn gauges(&self, _: &mut Gauges) {}
+    fn on_gathered(&mut self, _: Now, ticket: Ticket, gauges: &[Gauges], out: &mut impl Outbox<Said = Said>) {
+        assert_eq!(gauges.len(), usize::from(self.seat.cores), "the gauges of every core");
+        for (core, gauges) in gauges.iter().enumerate() {
+            assert_eq!(gauges.number("probe_core"), core as i64, "each at its core's place");
+        }
+        let counted = gauges[self.seat.core.index()].number("probe_facts");
+        assert!(counted >= self.asked_with, "what was there when it was asked is counted");
+        self.fact(&format!("gathered {}", ticket.0), out);
+    }
+
+    fn gauges(&self, into: &mut Gauges) {
+        into.level("probe_core", "which core counted", i64::from(self.seat.core.0));
+        into.level("probe_facts", "facts known", self.facts.len() as i64);
+    }
 }
 
 impl Data {
@@ -334,6 +350,10 @@ impl Probe {
                 let mark = out.log(text.as_bytes());
                 assert!(mark > self.mark, "marks grow");
                 self.mark = mark;
+            }
+            ["gather", ticket] => {
+                self.asked_with = self.facts.len() as i64;
+                out.gather(Ticket(ticket.parse().expect("a ticket")));
             }
             ["signal", signal] => {
                 let signal = if signal == "kill" { Signal::Kill } else { Signal::Terminate };
