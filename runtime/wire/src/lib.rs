@@ -12,5 +12,7 @@ pub mod link;
 mod outcome;
 pub mod peer;
 pub mod resp;
+pub mod sse;
+pub mod websocket;
 
 pub use outcome::{BLOB_MIN, Outcome};

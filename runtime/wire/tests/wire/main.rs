@@ -7,4 +7,5 @@ mod link;
 mod peer;
 mod reply;
 mod request;
+mod websocket;
 mod writer;
