@@ -6,6 +6,7 @@
 //! The hash of look-ups is keyed at start, because clients choose the keys. The order of a scan follows from seed
 //! and history alone.
 
+mod aim;
 mod books;
 mod chunks;
 mod entry;
@@ -21,6 +22,7 @@ mod usage;
 mod walk;
 mod warm;
 
+pub use aim::Aim;
 pub use entry::{ENTRY_OVERHEAD, Entry, Value, View};
 pub use evict::Policy;
 pub use usage::Track;
@@ -141,7 +143,13 @@ impl Table {
     /// `value` is copied, except a blob of at least `BLOB_MIN` bytes, which is shared; longer plain bytes become
     /// a blob, so that they are copied only once.
     pub fn set(&mut self, slot: Slot, key: &[u8], value: Value<'_>, expiry: Expiry, now: WallTime) -> Set {
-        let hash = self.hash(key);
+        self.set_at(self.aim(slot, key), key, value, expiry, now)
+    }
+
+    /// [`Table::set`] of a key that was aimed at.
+    #[inline]
+    pub fn set_at(&mut self, aim: Aim, key: &[u8], value: Value<'_>, expiry: Expiry, now: WallTime) -> Set {
+        let Aim { slot, hash } = aim;
         let Some((segment, at)) = self.find(slot, hash, key) else {
             let deadline = Self::deadline_by(expiry, NEVER);
             let segment = self.make_room(slot, hash);

@@ -96,7 +96,13 @@ impl Segment {
     /// Where the entry of this key lies.
     #[inline]
     pub(super) fn find(&self, hash: u32, key: &[u8]) -> Option<usize> {
-        self.find_alike(hash, |at| self.key(at) == key)
+        self.find_alike(hash, |at| {
+            let record = self.record(at);
+            match record.outside() {
+                None => record.has_key(key),
+                Some(place) => self.large(place).key() == key,
+            }
+        })
     }
 
     /// The first place whose hash has the same tag and that is the one.
@@ -127,6 +133,7 @@ impl Segment {
             + u64::from(self.len)
             + u64::from(self.offsets[0])
             + u64::from(self.offsets[32])
+            + u64::from(self.chunks.is_empty())
     }
 
     /// Reads two lines of what a look-up reads of the records; the number means nothing.
@@ -137,6 +144,7 @@ impl Segment {
     }
 
     /// The record at a place.
+    #[inline]
     pub(super) fn record(&self, at: usize) -> Record<'_> {
         Record::at(self.chunks.at(self.offsets[at]))
     }
@@ -148,6 +156,16 @@ impl Segment {
         match record.outside() {
             None => record.key(),
             Some(place) => self.large(place).key(),
+        }
+    }
+
+    /// The value at a place.
+    #[inline]
+    pub(super) fn value(&self, at: usize) -> View<'_> {
+        let record = self.record(at);
+        match record.outside() {
+            None => View::Bytes(record.value()),
+            Some(place) => self.large(place).value(),
         }
     }
 
@@ -188,8 +206,12 @@ impl Segment {
         if record.is_expired(now) {
             return false;
         }
-        let used = again(record.used());
-        record::set_used(bytes, used);
+        let before = record.used();
+        let used = again(before);
+        // Nearly always in the same second as before: what is not written need not be written back.
+        if used != before {
+            record::set_used(bytes, used);
+        }
         true
     }
 

@@ -489,7 +489,34 @@ fn warming_changes_nothing() {
         set(&mut table, slot(5), key, &[2; 300], Expiry::At(at(START.millis() + 1)));
     });
     let before = format!("{table:?}");
-    table.warm(keys.iter().map(|key| (slot(5), &key[..])));
-    table.warm(keys[90..].iter().map(|key| (slot(6), &key[..])));
+    let aims: Vec<_> = keys.iter().map(|key| table.aim(slot(5), key)).collect();
+    table.warm(&aims);
+    table.warm(&aims[90..]);
+    table.warm(&[table.aim(slot(6), b"nobody")]);
     assert_eq!(format!("{table:?}"), before);
+}
+
+#[test]
+fn an_aim_finds_what_a_look_up_finds() {
+    let mut table = table(1);
+    let mut chance = Chance::new(7).stream("keys");
+    for round in 0..20_000u32 {
+        let number = chance.below(400);
+        let key = format!("{number:0width$}", width = number as usize % 40);
+        let (slot, now) = (slot(number as u16 % 3), at(START.millis() + u64::from(round)));
+        let aim = table.aim(slot, key.as_bytes());
+        if chance.below(3) == 0 {
+            let value = vec![number as u8; chance.below(300) as usize];
+            let expiry = match chance.below(2) {
+                0 => Expiry::Never,
+                _ => Expiry::At(at(now.millis() + chance.below(500))),
+            };
+            table.set_at(aim, key.as_bytes(), Value::Bytes(&value), expiry, now);
+        }
+        let peeked = table.peek(slot, key.as_bytes(), now).map(|entry| entry.as_bytes().to_vec());
+        let aimed = table.value_at(aim, key.as_bytes(), now).map(|value| value.as_bytes().to_vec());
+        assert_eq!(aimed, peeked);
+        assert_eq!(table.get(slot, key.as_bytes(), now).map(|entry| entry.as_bytes().to_vec()), peeked);
+    }
+    audit(&table);
 }
