@@ -13,6 +13,7 @@ use crate::listen::{Doors, Listeners};
 use crate::log::{Log, Replayed};
 use crate::ring::{Buffers, Ring};
 use crate::sleep;
+use crate::stall::Stopwatch;
 use crate::store::Store;
 use crate::turn::Core;
 use crate::{Fatal, stop};
@@ -99,6 +100,10 @@ pub struct Plan<C> {
     pub drain: Duration,
     /// How long a core that has nothing to do spins before it sleeps.
     pub spin: Duration,
+    /// How long an event or a step of a turn may take before it is counted as a stall, and a line tells of it.
+    pub stall: Duration,
+    /// Where such a line goes; standard error by default.
+    pub warn: fn(&str),
     /// Called when every core has started, with what it asked for in `on_start` done.
     pub on_ready: Box<dyn FnOnce() + Send>,
     /// Asks the cores for their gauges, once they run: clone it before.
@@ -107,6 +112,9 @@ pub struct Plan<C> {
     /// wakes every core each period.
     pub watch: Option<(Duration, Watch)>,
 }
+
+/// Over it other clients of a core have waited long enough for somebody to look.
+const STALL: Duration = Duration::from_millis(10);
 
 /// What is shown the gauges of every core.
 pub type Watch = Box<dyn FnMut(&[Gauges]) + Send>;
@@ -132,6 +140,8 @@ impl<C> Plan<C> {
             limits: Limits::default(),
             drain: Duration::from_secs(10),
             spin: Duration::ZERO,
+            stall: STALL,
+            warn: |sentence| eprintln!("{sentence}"),
             on_ready: Box::new(|| {}),
             gatherer: Gatherer::default(),
             watch: None,
@@ -155,6 +165,7 @@ struct Berth<C> {
     chance: Chance,
     limits: Limits,
     spin: Duration,
+    stall: (Duration, fn(&str)),
     name: &'static str,
     log_version: u32,
     data: Option<PathBuf>,
@@ -197,6 +208,7 @@ where
             chance: Chance::new(plan.seed).within("core", index as u64),
             limits: plan.limits,
             spin: plan.spin,
+            stall: (plan.stall, plan.warn),
             name: plan.name,
             log_version: plan.log_version,
             data: plan.data.clone(),
@@ -321,6 +333,7 @@ where
         gatherings: Gatherings::default(),
         spare: Vec::new(),
         counters: Counters::default(),
+        stopwatch: Stopwatch::new(berth.seat.core, berth.stall.0, berth.stall.1),
         drained: false,
         is_ending: false,
         fanout: 0,

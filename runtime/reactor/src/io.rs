@@ -7,11 +7,12 @@ use crate::gather::Gatherings;
 use crate::lane::Lanes;
 use crate::listen::Listeners;
 use crate::ring::Ring;
+use crate::stall::Stopwatch;
 use crate::store::Store;
 use crate::{Limits, link::Links};
 use machine::id::Key;
 use machine::{
-    Address, Blob, ChildId, Close, Command, ConnId, CoreId, Deadlines, Dial, End, FANOUT_MAX, Instant,
+    Address, Blob, ChildId, Close, Command, ConnId, CoreId, Deadlines, Dial, End, Event, FANOUT_MAX, Instant,
     ListenerId, Listening, LogMark, NodeId, Now, Opened, Outbox, Seat, Signal, Slab, Ticket, TimerId, Why,
 };
 use std::collections::VecDeque;
@@ -31,6 +32,23 @@ pub(crate) enum Happening {
     Child(ChildId, machine::ChildEvent),
     Link(NodeId, machine::Link),
     Gathered(Ticket, Vec<machine::Gauges>),
+}
+
+impl Happening {
+    /// The event by which the shard is told; none when that is another happening's.
+    pub(crate) const fn event(&self) -> Option<Event> {
+        match self {
+            Self::Opened(..) => Some(Event::Open),
+            Self::Resumed(_) => None,
+            Self::Room(_) => Some(Event::Room),
+            Self::End(..) => Some(Event::End),
+            Self::Listening(..) => Some(Event::Listen),
+            Self::Stored(_) => Some(Event::Stored),
+            Self::Child(..) => Some(Event::Child),
+            Self::Link(..) => Some(Event::Link),
+            Self::Gathered(..) => Some(Event::Gathered),
+        }
+    }
 }
 
 /// What this core has done, for the gauges.
@@ -73,6 +91,7 @@ pub(crate) struct Io<Said> {
     /// Buffers that outputs grow in, between two uses.
     pub(crate) spare: Vec<Vec<u8>>,
     pub(crate) counters: Counters,
+    pub(crate) stopwatch: Stopwatch,
     pub(crate) drained: bool,
     /// The core is over: connections are left with a FIN, not a reset.
     pub(crate) is_ending: bool,

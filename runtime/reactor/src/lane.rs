@@ -6,12 +6,13 @@
 //! counted, and while any count is over `lane_high` this core takes nothing more from sockets.
 
 use flume::{Receiver, Sender};
-use machine::{Blob, CoreId, Peer};
+use machine::{Blob, CoreId, Instant, Peer};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use wire::peer::{Batch, Message};
 
+use crate::clock;
 use crate::control::Control;
 
 /// What crosses to another core in one piece.
@@ -22,6 +23,8 @@ pub(crate) struct Parcel {
     pub(crate) blobs: Vec<Blob>,
     /// What was counted as waiting for it.
     weight: usize,
+    /// When it left.
+    pub(crate) posted: Instant,
 }
 
 /// A core as the others see it. The flags lie on cache lines of their own.
@@ -178,18 +181,22 @@ impl Lanes {
 
     /// Sends what this turn said, one parcel a core.
     pub(crate) fn flush(&mut self) {
+        if self.touched.is_empty() {
+            return;
+        }
+        let posted = clock::instant();
         for to in std::mem::take(&mut self.touched) {
             let leaving = std::mem::take(&mut self.leaving[to.index()]);
             let weight = leaving.weight();
             let from = Peer::Core(self.core);
-            self.post(to, Parcel { from, batch: leaving.batch, blobs: leaving.blobs, weight });
+            self.post(to, Parcel { from, batch: leaving.batch, blobs: leaving.blobs, weight, posted });
         }
     }
 
     /// Sends what a core of another node said to one of ours, at once.
     pub(crate) fn relay(&mut self, from: Peer, to: CoreId, batch: Batch, blobs: Vec<Blob>) {
         let weight = batch.len() + blobs.iter().map(|blob| blob.len()).sum::<usize>();
-        self.post(to, Parcel { from, batch, blobs, weight });
+        self.post(to, Parcel { from, batch, blobs, weight, posted: clock::instant() });
     }
 
     fn post(&mut self, to: CoreId, parcel: Parcel) {

@@ -4,10 +4,14 @@ use crate::io::Io;
 use machine::Gauges;
 
 impl<Said> Io<Said> {
-    /// Writes this core's own counts.
+    /// Writes this core's own counts; the first core adds those of the process.
     pub(crate) fn gauges(&self, into: &mut Gauges) {
         let counters = &self.counters;
         let level = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.stopwatch.gauges(into);
+        if self.seat.core.0 == 0 {
+            memory(into);
+        }
         into.counter("reactor_turns_total", "turns of the loop", counters.turns);
         into.counter("reactor_enters_total", "calls of io_uring_enter", self.ring.enters);
         into.counter("reactor_completions_total", "completions taken", counters.completions);
@@ -24,5 +28,22 @@ impl<Said> Io<Said> {
         into.level("reactor_timers", "timers set", level(self.timers.len()));
         into.level("reactor_children", "children asked for and not ended", level(self.children.count()));
         into.level("reactor_log_waiting_bytes", "bytes that wait for the disk", level(self.store.waiting()));
+    }
+}
+
+/// What the process takes, as the kernel counts: read here and nowhere else, as it costs some microseconds.
+fn memory(into: &mut Gauges) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let bytes = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+        line.trim().trim_end_matches(" kB").parse::<i64>().ok().map(|kilobytes| kilobytes * 1024)
+    };
+    for (field, name, help) in [
+        ("VmRSS:", "process_resident_memory_bytes", "bytes of the process in memory"),
+        ("VmHWM:", "process_resident_memory_peak_bytes", "the most there ever were"),
+    ] {
+        if let Some(bytes) = bytes(field) {
+            into.level(name, help, bytes);
+        }
     }
 }

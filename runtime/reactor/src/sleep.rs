@@ -36,7 +36,7 @@ where
     let mut gave_way_at = busy_at;
     while !core.stopping {
         let busy = core.turn();
-        let now = clock::instant();
+        let now = core.io.stopwatch.at();
         if busy {
             busy_at = now;
             if now.since(gave_way_at) > GIVE_WAY {

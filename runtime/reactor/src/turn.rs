@@ -13,10 +13,11 @@ use crate::lane::Parcel;
 use crate::listen::ACCEPT_TIMER;
 use crate::net::why_of;
 use crate::ring::{Buffers, Completion, Op};
+use crate::stall::{Step, spent};
 use crate::store::STORE_TIMER;
 use crate::{clock, link};
 use flume::{Receiver, Sender};
-use machine::{Blob, ConnId, End, Gauges, Input, Opened, Order, Shard, Why};
+use machine::{Blob, ConnId, End, Event, Gauges, Input, Opened, Order, Shard, Why};
 use std::collections::VecDeque;
 use std::time::Duration;
 use wire::peer::Message;
@@ -27,10 +28,6 @@ const COMPLETIONS_MAX: usize = 256;
 const PARCELS_MAX: usize = 64;
 /// Timers fired in one turn.
 const TIMERS_MAX: usize = 256;
-/// How long a core that was told to stop goes on sending what it had said.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-/// The same for what it had logged.
-const LAST_SYNC: Duration = Duration::from_secs(5);
 /// Bytes read from a pipe in one call.
 const PIPE_READ: usize = 64 * 1024;
 
@@ -105,12 +102,16 @@ where
     pub(crate) fn turn(&mut self) -> bool {
         self.io.counters.turns += 1;
         self.io.now = clock::now();
-        let mut busy = self.fire_timers();
-        busy |= self.hear_controls();
+        self.io.stopwatch.begin(self.io.now.at);
+        let mut busy = self.step(Step::Timers, Self::fire_timers);
+        busy |= self.step(Step::Controls, Self::hear_controls);
         busy |= self.hear_peers();
-        busy |= self.complete();
+        busy |= self.step(Step::Completions, Self::complete);
         self.settle_happenings();
         self.flush();
+        if busy {
+            self.io.stopwatch.step(Step::Flush);
+        }
         if self.io.drained && !self.drained_told {
             self.drained_told = true;
             let _ = self.reports.send(Report::Drained);
@@ -118,7 +119,16 @@ where
         busy
     }
 
-    fn flush(&mut self) {
+    /// A step whose end is worth a look at the clock when it did something.
+    fn step(&mut self, step: Step, take: fn(&mut Self) -> bool) -> bool {
+        let busy = take(self);
+        if busy {
+            self.io.stopwatch.step(step);
+        }
+        busy
+    }
+
+    pub(crate) fn flush(&mut self) {
         self.io.lanes.flush();
         self.io.flush_store();
         self.io.flush_children();
@@ -133,6 +143,7 @@ where
             fired += 1;
             self.io.fanout = 0;
             self.shard.on_timer(self.io.now, timer, &mut self.io);
+            spent(&mut self.shard, &mut self.io, Event::Timer, 1);
         }
         while fired < TIMERS_MAX
             && let Some(timer) = self.io.patience.due(self.io.now.at)
@@ -165,6 +176,7 @@ where
                     self.io.stop_listening();
                     self.io.fanout = 0;
                     self.shard.on_order(self.io.now, Order::Drain { by }, &mut self.io);
+                    spent(&mut self.shard, &mut self.io, Event::Order, 1);
                 }
                 Control::Stop => self.stopping = true,
                 Control::Resolved(conn, found, from) => self.io.resolved(conn, found, from),
@@ -183,6 +195,8 @@ where
     }
 
     fn hear_parcel(&mut self, mut parcel: Parcel) {
+        self.io.stopwatch.hopped(parcel.posted);
+        let mut count = 0;
         let mut blobs = std::mem::take(&mut parcel.blobs).into_iter();
         for envelope in parcel.batch.envelopes() {
             let blob = if envelope.blob { blobs.next() } else { None };
@@ -191,12 +205,14 @@ where
             let heard = unsafe { rkyv::access_unchecked::<S::Heard>(envelope.archive) };
             self.io.fanout = 0;
             self.shard.on_peer(self.io.now, parcel.from, heard, blob, &mut self.io);
+            count += 1;
         }
+        spent(&mut self.shard, &mut self.io, Event::Peer, count);
         self.io.lanes.taken(&parcel);
     }
 
     /// Takes the completions that are there and acts on them. Between turns the loop enters the ring, once.
-    fn complete(&mut self) -> bool {
+    pub(crate) fn complete(&mut self) -> bool {
         let mut batch = std::mem::take(&mut self.batch);
         self.io.ring.completions(&mut batch, COMPLETIONS_MAX);
         let gated = self.is_gated();
@@ -229,6 +245,7 @@ where
 
     /// Goes on without sleep: submits what was asked, and lets the ring bring what is ready.
     pub(crate) fn go_on(&mut self) {
+        self.io.stopwatch.goes_on();
         if self.io.ring.is_quiet() {
             self.io.ring.enter(None);
         }
@@ -407,6 +424,7 @@ where
         let mut input = Input::lent(bytes, now.at, held.sent_at);
         self.io.fanout = 0;
         self.shard.on_bytes(now, conn, &mut input, &mut self.io);
+        spent(&mut self.shard, &mut self.io, Event::Bytes, 1);
         let (used, need) = input.outcome();
         if let Some(held) = self.io.told(conn) {
             held.left.push(&bytes[used..]);
@@ -435,6 +453,7 @@ where
             let blob = Blob::from(big);
             let mut input = Input::held(&blob, self.io.now.at, sent_at);
             self.shard.on_bytes(self.io.now, conn, &mut input, &mut self.io);
+            spent(&mut self.shard, &mut self.io, Event::Bytes, 1);
             let (used, need) = input.outcome();
             if let Some(held) = self.io.told(conn)
                 && used < blob.len()
@@ -447,6 +466,7 @@ where
         } else {
             let mut input = Input::lent(left.bytes(), self.io.now.at, sent_at);
             self.shard.on_bytes(self.io.now, conn, &mut input, &mut self.io);
+            spent(&mut self.shard, &mut self.io, Event::Bytes, 1);
             let (used, need) = input.outcome();
             left.used(used);
             if let Some(held) = self.io.told(conn) {
@@ -485,7 +505,7 @@ where
     }
 
     fn tell(&mut self, happening: Happening) {
-        let now = self.io.now;
+        let (now, event) = (self.io.now, happening.event());
         match happening {
             Happening::Opened(conn, how) => self.tell_open(conn, how),
             Happening::Resumed(conn) => {
@@ -523,6 +543,9 @@ where
                 self.shard.on_gathered(now, ticket, &gauges, &mut self.io);
             }
         }
+        if let Some(event) = event {
+            spent(&mut self.shard, &mut self.io, event, 1);
+        }
     }
 
     fn tell_open(&mut self, conn: ConnId, how: Opened) {
@@ -538,37 +561,6 @@ where
             self.io.conns.get(conn.0).is_some_and(|held| held.kind == Kind::Pipe && held.paused);
         if !writes_only {
             self.io.settle_reading(conn);
-        }
-    }
-
-    /// After the last turn: what was said is still sent and what was logged still stored, for as long as somebody
-    /// takes it, in bounds. Then everything the kernel holds of ours is asked back, so that nothing is freed under
-    /// its hands.
-    pub(crate) fn last_words(&mut self) {
-        let (said, safe) = (clock::instant() + LAST_WORDS, clock::instant() + LAST_SYNC);
-        self.drain_until(|core| {
-            let unsent = core.io.conns.iter().any(|(_, held)| held.is_unsent()) && clock::instant() < said;
-            let unsafe_yet = !core.io.store.is_done() && clock::instant() < safe;
-            unsent || unsafe_yet
-        });
-        self.io.stop_listening();
-        self.io.is_ending = true;
-        self.io.conns.keys().into_iter().for_each(|key| self.io.kill(ConnId(key)));
-        let gone = clock::instant() + LAST_WORDS;
-        self.drain_until(|core| {
-            core.io.store.is_in_flight() || (!core.io.conns.is_empty() && clock::instant() < gone)
-        });
-    }
-
-    fn drain_until(&mut self, mut goes_on: impl FnMut(&Self) -> bool) {
-        loop {
-            self.io.now = clock::now();
-            self.flush();
-            if !goes_on(self) {
-                return;
-            }
-            self.io.ring.enter(Some(Duration::from_millis(1)));
-            self.complete();
         }
     }
 
