@@ -34,6 +34,22 @@ pub enum Event {
 }
 
 impl Event {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Timer,
+        Self::Order,
+        Self::Peer,
+        Self::Open,
+        Self::Bytes,
+        Self::Room,
+        Self::End,
+        Self::Link,
+        Self::Stored,
+        Self::Child,
+        Self::Listen,
+        Self::Gathered,
+    ];
+
     /// In one word, for people.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -128,6 +128,10 @@ pub struct Faults {
     pub slow_turn: u64,
     /// How long.
     pub slow_turn_max: Duration,
+    /// An event is said to have taken long (per event), at most `slow_event_max`. Nothing is late by it.
+    pub slow_event: u64,
+    /// How long.
+    pub slow_event_max: Duration,
     /// A lane's batch comes late (per batch), by at most `slow_lane_max`.
     pub slow_lane: u64,
     /// How late.
@@ -174,6 +178,8 @@ impl Faults {
             hold: 0,
             slow_turn: 0,
             slow_turn_max: Duration::from_millis(20),
+            slow_event: 0,
+            slow_event_max: Duration::from_millis(50),
             slow_lane: 0,
             slow_lane_max: Duration::from_millis(5),
             slow_disk: 0,
@@ -202,6 +208,7 @@ impl Faults {
             slack: 500,
             hold: 500,
             slow_turn: 10,
+            slow_event: 5,
             slow_lane: 100,
             slow_disk: 50,
             ..Self::none()

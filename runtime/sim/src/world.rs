@@ -69,14 +69,16 @@ struct Chances {
     children: Stream,
     faults: Stream,
     workload: Stream,
+    spent: Stream,
 }
 
 impl Chances {
     fn new(seed: u64) -> Self {
         let seed = Chance::new(seed);
-        let [schedule, network, disk, children, faults, workload] =
-            ["schedule", "network", "disk", "children", "faults", "workload"].map(|name| seed.stream(name));
-        Self { seed, schedule, network, disk, children, faults, workload }
+        let [schedule, network, disk, children, faults, workload, spent] =
+            ["schedule", "network", "disk", "children", "faults", "workload", "spent"]
+                .map(|name| seed.stream(name));
+        Self { seed, schedule, network, disk, children, faults, workload, spent }
     }
 }
 

@@ -1,10 +1,21 @@
 //! One call of a shard and what the world does right after it.
 
-use super::World;
 use super::events::Event;
+use super::{Core, World};
 use crate::desk::{Desk, Told, Want};
-use machine::{CoreId, Gauges, Instant, NodeId, Now, Shard, Ticket};
+use crate::setup::Faults;
+use machine::{CoreId, Gauges, Instant, NodeId, Now, Shard, Spent, Ticket};
 use wire::peer::Message;
+
+/// Nanoseconds that an event is usually said to have taken.
+const SPENT_LEAST: u64 = 200;
+const SPENT_MOST: u64 = 20_000;
+
+/// Which event a step of that name is: its first word is the name of the shard's method. None at the start.
+fn event_of(step: &str) -> Option<machine::Event> {
+    let name = step.split(' ').next()?.strip_prefix("on_")?;
+    machine::Event::ALL.into_iter().find(|event| event.name() == name)
+}
 
 impl<S: Shard> World<S>
 where
@@ -25,11 +36,30 @@ where
         let found = self.core_mut(node, core);
         found.desk.begin();
         let result = event(&mut found.shard, now, &mut found.desk);
+        if let Some(event) = event_of(what) {
+            let took = self.time_spent();
+            let Core { shard, desk, .. } = self.core_mut(node, core);
+            shard.on_spent(now, Spent { event, count: 1, took }, desk);
+        }
+        let found = self.core_mut(node, core);
         let wants = core::mem::take(&mut found.desk.wants);
         for want in wants {
             self.carry_out(node, core, want);
         }
         result
+    }
+
+    /// How long an event is said to have taken. Drawn from a stream of its own and of no effect on the world's time.
+    fn time_spent(&mut self) -> core::time::Duration {
+        let Faults { slow_event, slow_event_max, .. } = self.setup.faults;
+        let spent = &mut self.chance.spent;
+        let nanos = if spent.below(1000) < slow_event && !self.calm {
+            self.counts.count("fault: slow event");
+            spent.between(1, machine::time::nanos(slow_event_max).max(1))
+        } else {
+            spent.between(SPENT_LEAST, SPENT_MOST)
+        };
+        core::time::Duration::from_nanos(nanos)
     }
 
     fn carry_out(&mut self, node: NodeId, core: CoreId, want: Want) {

@@ -73,7 +73,7 @@ where
         let found = &mut self.nodes[usize::from(node.0)].cores[core.index()];
         found.desk.begin();
         found.shard.on_order(now, Order::Reload(&self.setup.config), &mut found.desk);
-        self.call(node, core, "after reload", (0, 0), |_, _, _| ());
+        self.call(node, core, "on_order after reload", (0, 0), |_, _, _| ());
     }
 
     /// A child's pipes open right after it is said to run.

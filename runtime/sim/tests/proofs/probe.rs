@@ -9,7 +9,7 @@
 use machine::{
     Address, Blob, Chance, ChildEvent, ChildId, Close, Command, ConnId, CoreId, Dial, End, Gauges, Input,
     Instant, ListenerId, Listening, LogMark, Now, Opened, Order, Outbox, Peer, PipeKind, READ_SLACK, Seat,
-    Shard, Signal, Stored, Ticket, TimerId,
+    Shard, Signal, Spent, Stored, Ticket, TimerId,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -247,6 +247,15 @@ impl Shard for Probe {
     fn on_order(&mut self, _: Now, order: Order<'_, Doors>, out: &mut impl Outbox<Said = Said>) {
         if matches!(order, Order::Drain { .. }) {
             out.drained();
+        }
+    }
+
+    fn on_spent(&mut self, _: Now, what: Spent, out: &mut impl Outbox<Said = Said>) {
+        assert!(what.count > 0 && !what.took.is_zero(), "{what:?}");
+        // In capitals: what is asked for by a word in small letters is something else.
+        let fact = format!("spent {}", what.event.name().to_ascii_uppercase());
+        if !self.facts.contains(&fact) {
+            self.fact(&fact, out);
         }
     }
 
