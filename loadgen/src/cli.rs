@@ -1,5 +1,8 @@
 //! The command line as it is typed. What it means is `plan`'s to say.
 
+use crate::keys::{self, Choice};
+use crate::pace::Arrival;
+use crate::sizes::{self, Sizes};
 use crate::units::{self, Mix, Rate};
 use clap::{Args, Parser, Subcommand};
 use std::net::IpAddr;
@@ -23,6 +26,8 @@ pub struct Cli {
 pub enum Command {
     /// One measurement.
     Run(Box<RunArgs>),
+    /// The runs of a scenario file, and whether each ended as the file expects.
+    Scenario(ScenarioArgs),
     /// Whether this machine can generate load: each finding with the line that mends it.
     Doctor(DoctorArgs),
 }
@@ -30,7 +35,8 @@ pub enum Command {
 /// One measurement.
 #[derive(Args, Debug)]
 pub struct RunArgs {
-    /// Whom to ask: resp://HOST:PORT or frame://HOST:PORT; more addresses of the same kind with commas.
+    /// Whom to ask: resp://HOST:PORT or frame://HOST:PORT; more addresses of the same kind with commas. With
+    /// resp-cluster://HOST:PORT the nodes are asked for, and each request goes to the node that has its key.
     pub target: String,
 
     /// Connections held open, over all cores.
@@ -45,6 +51,10 @@ pub struct RunArgs {
     /// connection asks again when it was answered.
     #[arg(short = 'r', long, value_parser = units::rate)]
     pub rate: Option<Rate>,
+
+    /// How requests at a --rate are spaced: evenly, or as those of many who know nothing of each other.
+    #[arg(long, value_enum, default_value = "constant")]
+    pub arrival: Arrival,
 
     /// Connections made a second (1000/s). Without it as fast as a bounded number of dials lets them.
     #[arg(long, value_parser = units::rate)]
@@ -66,14 +76,18 @@ pub struct RunArgs {
     #[arg(short = 'k', long, default_value = "100k", value_parser = units::count)]
     pub keys: u64,
 
+    /// Which keys: uniform, zipfian[:THETA], hot-spot[:KEYS%:OPERATIONS%], latest[:THETA] or sequential.
+    #[arg(long, default_value = "uniform", value_parser = keys::choice)]
+    pub key_choice: Choice,
+
     /// Bytes of a key.
     #[arg(long, default_value = "16", value_parser = units::size)]
     pub key_size: usize,
 
-    /// Bytes of a value. From 16 on a value names its key and version, and a reply to another request is found out
-    /// as such.
-    #[arg(short = 's', long, default_value = "32", value_parser = units::size)]
-    pub value_size: usize,
+    /// Bytes of a value: one size, a range (16-1024), or several by weight (32=90,4KiB=10). From 16 on a value names
+    /// its key and version, and a reply to another request is found out as such.
+    #[arg(short = 's', long, default_value = "32", value_parser = sizes::sizes)]
+    pub value_size: Sizes,
 
     /// How often each operation comes, by weight; also del.
     #[arg(short = 'm', long, default_value = "get=90,set=10", value_parser = units::mix)]
@@ -111,6 +125,29 @@ pub struct RunArgs {
     /// The commit that is measured, for the report.
     #[arg(long, env = "RINGWISE_GIT_COMMIT", default_value = "unknown")]
     pub git_commit: String,
+}
+
+/// The runs of a scenario.
+#[derive(Args, Debug)]
+pub struct ScenarioArgs {
+    /// The file, like those of loadgen/scenarios.
+    pub file: PathBuf,
+
+    /// Whom to ask instead of whom the file names.
+    #[arg(short = 't', long)]
+    pub target: Option<String>,
+
+    /// Write each run's results to a folder of its own there.
+    #[arg(short = 'o', long)]
+    pub out: Option<PathBuf>,
+
+    /// Only print the command lines.
+    #[arg(long)]
+    pub show: bool,
+
+    /// Options of `loadgen run` that go behind those of the file.
+    #[arg(last = true)]
+    pub options: Vec<String>,
 }
 
 /// Whether this machine can.

@@ -8,12 +8,17 @@
 
 mod asking;
 mod course;
+mod routed;
+#[cfg(test)]
+mod routed_tests;
 #[cfg(test)]
 mod tests;
 
 use crate::dialler::Dialler;
 use crate::pace::Pace;
 use crate::plan::Load;
+use crate::protocol::Answer;
+use crate::routing::{Redirect, Routing};
 use crate::session::Sessions;
 use crate::stage::{ArchivedSaid, Muster, Said, Stage, Window};
 use crate::tally::{Kind, Tally};
@@ -26,11 +31,15 @@ use std::time::Duration;
 use wire::Outcome;
 
 /// The tick: a request that is overdue, a connection to be replaced, a stall of the machine is found within it.
-pub const TICK: Duration = Duration::from_millis(10);
-/// A tick later than this is time that the machine took from us, not a long turn of ours.
-const STALL_MIN: Duration = Duration::from_millis(10);
+pub const TICK: Duration = Duration::from_millis(1);
+/// A tick later than this, and than our own work since the one before explains, is time that the machine took from
+/// us without asking: a timer's precision and the executor's own moments are under it.
+const STALL_MIN: Duration = Duration::from_millis(1);
+/// What writing a request, or reading a reply, may take of a turn, sending and receiving and all: twice what they
+/// do take.
+const WORK_MAX: Duration = Duration::from_micros(10);
 /// Every so many ticks connections are looked through for overdue requests.
-const OVERDUE_TICKS: u64 = 10;
+const OVERDUE_TICKS: u64 = 100;
 /// How far ahead the start of the run is set, so that every core hears of it before.
 const START_AHEAD: Duration = Duration::from_millis(10);
 /// Requests that one event may send; the rest follows in the next turn, after what has come by then.
@@ -50,6 +59,8 @@ const TIMER_RAMP: TimerId = TimerId(3);
 pub struct Outcomes {
     /// What was counted.
     pub tally: Tally,
+    /// Connections that were to be made.
+    pub places: u64,
     /// Connections that were open when the run began.
     pub connected: u64,
     /// The time that was measured; none when the run never began.
@@ -77,6 +88,13 @@ pub struct Client {
     operations: Operations,
     pace: Pace,
     window: Window,
+    /// In a cluster: which node has what, and what waits for it.
+    routing: Option<Routing>,
+    /// Measured requests of the pace that were taken.
+    taken: u64,
+    /// Replies read since the last tick, and requests written by then.
+    work: u64,
+    written_before: u64,
     /// Measured requests still to be sent, where they are counted.
     left: Option<u64>,
     /// The next key to be written before the run.
@@ -110,7 +128,10 @@ impl Shard for Client {
 
     fn new(seat: Seat, load: &Load, _chance: Chance) -> Self {
         let (core, cores) = (seat.core.0, seat.cores);
+        let nodes = load.owners.as_ref().map_or(1, |_| load.targets.len());
         let places = Load::share(u64::from(load.connections), core, cores) as u32;
+        // Every node of a cluster is reached from every core.
+        let places = if load.owners.is_some() { places.max(nodes as u32) } else { places };
         let window = Window { start: Instant::ZERO, from: Instant::ZERO, until: None };
         Self {
             seat,
@@ -118,11 +139,15 @@ impl Shard for Client {
             stage: Stage::Connecting,
             reported: false,
             muster: Muster::new(cores, load.preload),
-            sessions: Sessions::new(load, places as usize, load.pipeline as usize),
+            sessions: Sessions::new(load, places as usize, load.pipeline as usize, nodes),
             dialler: Dialler::new(load, places, core, cores, Instant::ZERO),
             operations: Operations::new(load, core, cores),
             pace: Pace::Closed,
             window,
+            routing: load.owners.as_ref().map(|owners| Routing::new(&load.targets, owners)),
+            taken: 0,
+            work: 0,
+            written_before: 0,
             left: load.requests.map(|requests| Load::share(requests, core, cores)),
             next_load: u64::from(core),
             paced: None,
@@ -132,15 +157,16 @@ impl Shard for Client {
             stop_by: None,
             outcomes: Outcomes {
                 tally: Tally::default(),
+                places: u64::from(places),
                 connected: 0,
                 measured: None,
                 offered: None,
                 stalled: Duration::ZERO,
                 cut_short: false,
             },
-            message: Vec::with_capacity(load.key_size + load.value_size + 64),
+            message: Vec::with_capacity(load.key_size + load.values.most() + 64),
             key: Vec::with_capacity(load.key_size),
-            value: Vec::with_capacity(load.value_size),
+            value: Vec::with_capacity(load.values.most()),
         }
     }
 
@@ -179,7 +205,6 @@ impl Shard for Client {
         while !input.bytes().is_empty() {
             let read = match self.sessions.reader(place).next(input.bytes()) {
                 Outcome::Done { value, used } => {
-                    self.outcomes.tally.listen(value);
                     self.sessions.answered(place, received, flushed).map(|asked| (asked, value, used))
                 }
                 Outcome::Partial { need } => {
@@ -195,8 +220,17 @@ impl Shard for Client {
                 self.lose(now, place, Kind::Malformed, Kind::Lost);
                 break;
             };
-            self.count(now, asked, answer, received);
             input.used(used);
+            if let Answer::Refused(text) = answer {
+                if self.routing.is_some()
+                    && let Some(redirect) = Redirect::read(text)
+                {
+                    self.redirect(now, asked, redirect, out);
+                    continue;
+                }
+                self.outcomes.tally.listen(answer);
+            }
+            self.count(now, asked, answer, received);
         }
         self.go_on(now, out);
     }
@@ -252,7 +286,7 @@ impl Shard for Client {
             }
             TIMER_END if self.stage == Stage::Running => {
                 // What was due a moment ago and can go, goes.
-                self.send_due(now, out);
+                self.go_on(now, out);
                 if let (Stage::Running, Some(until)) = (self.stage, self.window.until) {
                     self.stop(now, until, false, out);
                 }

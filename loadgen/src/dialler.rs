@@ -10,14 +10,20 @@ use crate::plan::Load;
 use machine::{Address, Dial, Instant};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Dials in flight on one core: a fraction of the shortest backlog in common use (511).
 pub const DIALS_MAX: u32 = 128;
+
+/// After a dial that failed in the middle of a run, the next one for that place.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// The connections that one core still has to make.
 #[derive(Debug)]
 pub struct Dialler {
     wanted: VecDeque<u32>,
+    /// Wanted from an instant on, the earliest first: one each place at most.
+    later: VecDeque<(Instant, u32)>,
     in_flight: u32,
     pace: Pace,
 }
@@ -38,7 +44,19 @@ impl Dialler {
     #[must_use]
     pub fn new(load: &Load, places: u32, core: u16, cores: u16, start: Instant) -> Self {
         let pace = Pace::new(load.ramp, core, cores, start);
-        Self { wanted: (0..places).collect(), in_flight: 0, pace }
+        Self { wanted: (0..places).collect(), later: VecDeque::new(), in_flight: 0, pace }
+    }
+
+    /// The dial for this place failed, and it still wants a connection: a while from `now`.
+    pub fn want_later(&mut self, place: u32, now: Instant) {
+        self.later.push_back((now + RETRY, place));
+    }
+
+    /// What was wanted later and is wanted at `now`.
+    pub fn later_is_now(&mut self, now: Instant) {
+        while self.later.front().is_some_and(|(at, _)| *at <= now) {
+            self.wanted.extend(self.later.pop_front().map(|(_, place)| place));
+        }
     }
 
     /// This place lost its connection and wants another.
@@ -70,18 +88,19 @@ impl Dialler {
     /// Whether nothing is wanted and nothing in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.wanted.is_empty() && self.in_flight == 0
+        self.wanted.is_empty() && self.later.is_empty() && self.in_flight == 0
     }
 }
 
-/// The dial of this place: targets go round first, then sources, so that every pair is used.
+/// The dial of this place: targets go round first, then sources, so that every pair is used. `to` is where it leads
+/// when that is not left to its number.
 ///
 /// # Panics
 /// When the load has no target.
 #[must_use]
-pub fn dial(load: &Load, place: u32, by: Instant) -> Dial {
+pub fn dial(load: &Load, place: u32, to: Option<SocketAddr>, by: Instant) -> Dial {
     let place = place as usize;
-    let to = load.targets[place % load.targets.len()];
+    let to = to.unwrap_or(load.targets[place % load.targets.len()]);
     let turn = place / load.targets.len();
     let from = match load.sources.len() {
         0 => None,
@@ -130,7 +149,7 @@ mod tests {
             ..Load::default()
         };
         let mut pairs: Vec<_> =
-            (0..4).map(|place| dial(&load, place, at(0))).map(|d| (d.to, d.from)).collect();
+            (0..4).map(|place| dial(&load, place, None, at(0))).map(|d| (d.to, d.from)).collect();
         pairs.sort();
         pairs.dedup();
         assert_eq!(pairs.len(), 4);

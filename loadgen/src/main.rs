@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use loadgen::cli::{Cli, Command, quoted};
-use loadgen::{doctor, plan, run};
+use loadgen::{doctor, plan, run, series};
 use reactor::Fatal;
 use reactor::fatal;
 use std::process::ExitCode;
@@ -25,6 +25,7 @@ fn obey(cli: Cli) -> Result<u8, Fatal> {
             let command = format!("loadgen {}", quoted(&words));
             run::run(plan::Run::mean(*typed, command, drawn_seed())?)
         }
+        Command::Scenario(typed) => series::scenario(&typed, drawn_seed()),
         Command::Doctor(typed) => doctor::run(&typed),
     }
 }

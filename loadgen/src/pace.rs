@@ -4,9 +4,12 @@
 //! that is what is called coordinated omission.
 //!
 //! In a closed loop a request is due when a connection is found free to carry it.
+//!
+//! Arrivals at a fixed rate are evenly spaced, or those of a Poisson process: independent of each other, as those
+//! of many people are. Each core's process has its own stream of chance; together they are one of the whole rate.
 
 use crate::units::Rate;
-use machine::Instant;
+use machine::{Instant, Stream};
 
 /// Nanoseconds in a second, in thousandths: what one request a second, in thousandths, is divided into.
 const MILLI_NANOS: u128 = 1_000_000_000_000;
@@ -16,8 +19,20 @@ const MILLI_NANOS: u128 = 1_000_000_000_000;
 pub enum Pace {
     /// As soon as a connection is free.
     Closed,
-    /// At a fixed rate.
+    /// At a fixed rate, evenly spaced.
     Constant(Constant),
+    /// At a fixed mean rate, independent of each other.
+    Poisson(Poisson),
+}
+
+/// How arrivals at a fixed rate are spaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Arrival {
+    /// Evenly.
+    #[default]
+    Constant,
+    /// As those of many who know nothing of each other.
+    Poisson,
 }
 
 /// What [`Pace::next`] says.
@@ -42,19 +57,27 @@ impl Pace {
         }
     }
 
+    /// Independent arrivals at this rate over all cores, from `start` on, drawn from a stream of this core's own.
+    #[must_use]
+    pub fn poisson(rate: Rate, cores: u16, start: Instant, stream: Stream) -> Self {
+        Self::Poisson(Poisson::new(rate, cores, start, stream))
+    }
+
     /// Takes the next request if it is due at `now`, and before `until` where there is an end. A caller that has no
     /// free connection does not ask.
     pub fn next(&mut self, now: Instant, until: Option<Instant>) -> Next {
         let due = match self {
             Self::Closed => now,
             Self::Constant(constant) => constant.at,
+            Self::Poisson(poisson) => poisson.at,
         };
         if until.is_some_and(|until| until <= due) {
             return Next::Never;
         }
         match self {
             Self::Constant(constant) if due <= now => Next::Due(constant.take()),
-            Self::Constant(_) => Next::NotBefore(due),
+            Self::Poisson(poisson) if due <= now => Next::Due(poisson.take()),
+            Self::Constant(_) | Self::Poisson(_) => Next::NotBefore(due),
             Self::Closed => Next::Due(now),
         }
     }
@@ -65,17 +88,56 @@ impl Pace {
         match self {
             Self::Closed => 0,
             Self::Constant(constant) => constant.between(from.max(constant.at), until),
+            Self::Poisson(poisson) => poisson.left(from, until),
         }
     }
 
-    /// How many requests are due from `from` on and before `until`, taken or not; none in a closed loop, where
-    /// that depends on the server.
+    /// Whether it is at a fixed rate, where what is offered does not depend on the server.
     #[must_use]
-    pub fn offered(&self, from: Instant, until: Instant) -> Option<u64> {
+    pub fn is_open(&self) -> bool {
         match self {
-            Self::Closed => None,
-            Self::Constant(constant) => Some(constant.between(from, until)),
+            Self::Closed => false,
+            Self::Constant(_) | Self::Poisson(_) => true,
         }
+    }
+}
+
+/// A Poisson process: gaps that are exponential, from a stream of chance.
+#[derive(Clone, Debug)]
+pub struct Poisson {
+    /// When the next request is due.
+    at: Instant,
+    /// The same in nanoseconds since the start, with its fraction, so that nothing drifts.
+    since: f64,
+    gap_nanos: f64,
+    start: Instant,
+    stream: Stream,
+}
+
+impl Poisson {
+    fn new(rate: Rate, cores: u16, start: Instant, stream: Stream) -> Self {
+        let gap_nanos = 1e9 * f64::from(cores) / rate.per_second();
+        let mut poisson = Self { at: start, since: 0.0, gap_nanos, start, stream };
+        poisson.take();
+        poisson
+    }
+
+    fn take(&mut self) -> Instant {
+        let due = self.at;
+        self.since += -(1.0 - self.stream.unit()).ln() * self.gap_nanos;
+        self.at = Instant::from_nanos(self.start.nanos() + self.since as u64);
+        due
+    }
+
+    /// How many not taken are due in `[from, until)`: found by drawing them. That takes some 20 ns each, and there
+    /// are many only when a server has fallen far behind.
+    fn left(&self, from: Instant, until: Instant) -> u64 {
+        let mut ahead = self.clone();
+        let mut count = 0;
+        while ahead.at < until {
+            count += u64::from(ahead.take() >= from);
+        }
+        count
     }
 }
 
@@ -186,9 +248,6 @@ mod tests {
                     assert_eq!(left, due_times(&mut pace, until).len() as u64, "{milli} {core} {until}");
                     assert_eq!(pace.untaken(at(0), at(until)), 0);
                 }
-                let mut again = Pace::new(rate(milli), core, 2, at(50));
-                let all = due_times(&mut again, 2_500_000_000).len() as u64;
-                assert_eq!(again.offered(at(0), at(2_500_000_000)), Some(all));
             }
         }
     }
@@ -198,7 +257,25 @@ mod tests {
         let mut pace = Pace::new(None, 0, 1, at(0));
         assert_eq!(pace.next(at(7), Some(at(8))), Next::Due(at(7)));
         assert_eq!(pace.next(at(8), Some(at(8))), Next::Never);
-        assert_eq!(pace.offered(at(0), at(100)), None);
         assert_eq!(pace.untaken(at(0), at(100)), 0);
+    }
+
+    #[test]
+    fn poisson_arrivals_are_as_many_and_as_uneven_as_chance_makes_them() {
+        let stream = || machine::Chance::new(5).stream("arrivals");
+        let second = 1_000_000_000;
+        let mut pace = Pace::poisson(Rate { milli: 10_000_000 }, 1, at(7), stream());
+        assert_eq!(pace.untaken(at(0), at(7)), 0);
+        let left = pace.untaken(at(7 + 10 * second), at(7 + 20 * second));
+        let all = due_times(&mut pace, 7 + 20 * second);
+        assert_eq!(left as usize, all.iter().filter(|due| **due >= 7 + 10 * second).count());
+        // 200,000 expected, with a deviation of its root.
+        assert!(all.len().abs_diff(200_000) < 2_000, "{}", all.len());
+        let gaps: Vec<f64> = all.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let deviation = (gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64).sqrt();
+        assert!((deviation / mean - 1.0).abs() < 0.02, "exponential gaps deviate by their mean");
+        let mut same = Pace::poisson(Rate { milli: 10_000_000 }, 1, at(7), stream());
+        assert_eq!(due_times(&mut same, 7 + second), all[..all.partition_point(|due| *due < 7 + second)]);
     }
 }

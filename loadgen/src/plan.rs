@@ -2,12 +2,17 @@
 //! run; what cannot was refused with a sentence when the command line was read.
 
 use crate::cli::RunArgs;
+use crate::discover::discover;
+use crate::keys::Choice;
+use crate::pace::Arrival;
 use crate::protocol::Dialect;
+use crate::sizes::Sizes;
 use crate::units::{Mix, Rate};
 use crate::workload::{KEYS_MAX, key_size_min};
 use reactor::fatal::Fatal;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Exit status for a target that cannot be reached.
@@ -38,6 +43,8 @@ pub struct Load {
     pub pipeline: u32,
     /// A fixed rate over all cores; none is a closed loop.
     pub rate: Option<Rate>,
+    /// How arrivals at that rate are spaced.
+    pub arrival: Arrival,
     /// How fast to connect, over all cores; none is as fast as the bound on dials in flight lets us.
     pub ramp: Option<Rate>,
     /// Sent but not measured, before the measurement.
@@ -50,10 +57,14 @@ pub struct Load {
     pub keys: u64,
     /// Bytes of a key.
     pub key_size: usize,
-    /// Bytes of a value.
-    pub value_size: usize,
+    /// How keys are chosen.
+    pub choice: Choice,
+    /// Bytes of values.
+    pub values: Sizes,
     /// How often each operation comes.
     pub mix: Mix,
+    /// In a cluster, for each slot the place of its node among the targets.
+    pub owners: Option<Arc<[u16]>>,
     /// What decides the stream of operations.
     pub seed: u64,
     /// A connection whose oldest request is not answered within this is closed.
@@ -72,14 +83,17 @@ impl Default for Load {
             connections: 50,
             pipeline: 1,
             rate: None,
+            arrival: Arrival::Constant,
             ramp: None,
             warm_up: Duration::ZERO,
             duration: Some(Duration::from_secs(10)),
             requests: None,
             keys: 100_000,
             key_size: 16,
-            value_size: 32,
+            choice: Choice::Uniform,
+            values: Sizes::Fixed(32),
             mix: Mix { get: 90, set: 10, del: 0 },
+            owners: None,
             seed: 1,
             timeout: Duration::from_secs(5),
             preload: true,
@@ -127,9 +141,20 @@ impl Run {
     /// # Errors
     /// A sentence: wrong use, or a host that has no address.
     pub fn mean(typed: RunArgs, command: String, drawn_seed: u64) -> Result<Self, Fatal> {
-        let (dialect, addresses) = target(&typed.target)?;
+        let (scheme, addresses) = target(&typed.target)?;
         check(&typed)?;
-        let targets = addresses.split(',').map(resolve).collect::<Result<Vec<_>, _>>()?;
+        let mut targets = addresses.split(',').map(resolve).collect::<Result<Vec<_>, _>>()?;
+        let mut owners = None;
+        let dialect = match scheme {
+            Scheme::Resp => Dialect::Resp,
+            Scheme::Frame => Dialect::Frame,
+            Scheme::Cluster => {
+                let cluster = discover(&targets)?;
+                targets = cluster.nodes;
+                owners = Some(cluster.owners.into());
+                Dialect::Resp
+            }
+        };
         let sources = typed.source.unwrap_or_default();
         let matches = |source: &IpAddr| targets.iter().all(|target| target.is_ipv4() == source.is_ipv4());
         if let Some(source) = sources.iter().find(|source| !matches(source)) {
@@ -146,14 +171,17 @@ impl Run {
             connections: typed.connections as u32,
             pipeline: typed.pipeline as u32,
             rate: typed.rate,
+            arrival: typed.arrival,
             ramp: typed.ramp,
             warm_up: typed.warm_up,
             duration,
             requests: typed.requests,
             keys: typed.keys,
             key_size: typed.key_size,
-            value_size: typed.value_size,
+            choice: typed.key_choice,
+            values: typed.value_size,
             mix: typed.mix,
+            owners,
             seed: typed.seed.unwrap_or(drawn_seed),
             timeout: typed.timeout,
             preload: !typed.no_load,
@@ -170,18 +198,30 @@ impl Run {
     }
 }
 
-/// Protocol and addresses of a target.
-fn target(text: &str) -> Result<(Dialect, &str), Fatal> {
-    let wrong =
-        || Fatal::misuse(format!("{text:?} is no target: write resp://host:port or frame://host:port"));
+/// What a target begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Resp,
+    Cluster,
+    Frame,
+}
+
+/// Scheme and addresses of a target.
+fn target(text: &str) -> Result<(Scheme, &str), Fatal> {
+    let wrong = || {
+        Fatal::misuse(format!(
+            "{text:?} is no target: write resp://host:port, resp-cluster://host:port or frame://host:port"
+        ))
+    };
     let (scheme, addresses) = text.split_once("://").ok_or_else(wrong)?;
-    let dialect = match scheme {
-        "resp" => Dialect::Resp,
-        "frame" => Dialect::Frame,
+    let scheme = match scheme {
+        "resp" => Scheme::Resp,
+        "resp-cluster" => Scheme::Cluster,
+        "frame" => Scheme::Frame,
         _ => return Err(wrong()),
     };
     match addresses.split(',').all(|address| address.contains(':')) {
-        true => Ok((dialect, addresses.trim_end_matches('/'))),
+        true => Ok((scheme, addresses.trim_end_matches('/'))),
         false => Err(wrong()),
     }
 }
@@ -203,7 +243,8 @@ fn check(typed: &RunArgs) -> Result<(), Fatal> {
         ("--pipeline", typed.pipeline, 1, PIPELINE_MAX),
         ("--keys", typed.keys, 1, KEYS_MAX),
         ("--key-size", typed.key_size as u64, key_size_min(typed.keys) as u64, KEY_SIZE_MAX as u64),
-        ("--value-size", typed.value_size as u64, 1, VALUE_SIZE_MAX as u64),
+        ("--value-size", typed.value_size.least() as u64, 1, VALUE_SIZE_MAX as u64),
+        ("--value-size", typed.value_size.most() as u64, 1, VALUE_SIZE_MAX as u64),
         ("--requests", typed.requests.unwrap_or(1), 1, u64::MAX),
         ("--timeout in ms", typed.timeout.as_millis() as u64, 1, 24 * 3600 * 1000),
     ];
@@ -214,10 +255,13 @@ fn check(typed: &RunArgs) -> Result<(), Fatal> {
             )));
         }
     }
+    if typed.rate.is_none() && typed.arrival == Arrival::Poisson {
+        return Err(Fatal::misuse("--arrival poisson spaces the requests of a --rate, and there is none"));
+    }
     if typed.duration == Some(Duration::ZERO) {
         return Err(Fatal::misuse("--duration 0s measures nothing"));
     }
-    let flight = (typed.value_size + typed.key_size).saturating_mul(typed.pipeline as usize);
+    let flight = (typed.value_size.most() + typed.key_size).saturating_mul(typed.pipeline as usize);
     if flight > FLIGHT_BYTES_MAX {
         return Err(Fatal::misuse(format!(
             "--pipeline times --value-size is {flight} bytes on each connection, over the bound of {FLIGHT_BYTES_MAX}"
@@ -263,6 +307,8 @@ mod tests {
             "resp://127.0.0.1:1 --value-size 17MiB",
             "resp://127.0.0.1:1 --value-size 16MiB --pipeline 3",
             "resp://127.0.0.1:1 --duration 0s",
+            "resp://127.0.0.1:1 --arrival poisson",
+            "resp://127.0.0.1:1 --value-size 16-17MiB",
             "resp://[::1]:1 --source 127.0.0.2",
         ] {
             assert_eq!(status(line), 2, "{line}");

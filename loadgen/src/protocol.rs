@@ -52,6 +52,11 @@ impl Dialect {
         }
     }
 
+    /// Appends what lets the next request in where a slot is being moved to. Only RESP knows it.
+    pub fn write_asking(into: &mut Vec<u8>) {
+        resp::write_request(into, &[b"ASKING"]);
+    }
+
     /// The reader of a new connection.
     #[must_use]
     pub fn reader(self) -> Reader {

@@ -54,7 +54,10 @@ impl Report {
             offered: cores.iter().map(|core| core.offered).sum(),
             unsent: tally.errors.of(Kind::Unsent),
             answered: tally.answered,
-            connections: (u64::from(load.connections), cores.iter().map(|core| core.connected).sum()),
+            connections: (
+                cores.iter().map(|core| core.places).sum(),
+                cores.iter().map(|core| core.connected).sum(),
+            ),
             loaded: (if load.preload { load.keys } else { 0 }, tally.loaded),
             measured: cores.iter().filter_map(|core| core.measured).max(),
             stalled: cores.iter().map(|core| core.stalled).max().unwrap_or_default(),
@@ -259,6 +262,7 @@ pub(crate) mod tests {
         tally.close();
         let outcomes = Outcomes {
             tally,
+            places: 50,
             connected: 50,
             measured: Some(Duration::from_secs(2)),
             offered: None,

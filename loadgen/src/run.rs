@@ -25,14 +25,33 @@ const PROBE_MAX: Duration = Duration::from_secs(5);
 /// # Errors
 /// A sentence, when it could not be run or nothing could be reached.
 pub fn run(run: Run) -> Result<u8, Fatal> {
+    let report = measure(run)?;
+    print!("{}", table(&report));
+    keep(&report)?;
+    match report.run.strict && !report.verdict.is_valid() {
+        true => Ok(STATUS_INVALID),
+        false => Ok(0),
+    }
+}
+
+/// Writes the files of a report where it was told to.
+///
+/// # Errors
+/// A sentence, when they cannot be written.
+pub fn keep(report: &Report) -> Result<(), Fatal> {
+    let Some(folder) = &report.run.out else { return Ok(()) };
+    report.write(folder).map_err(|error| unwritable(&error, folder))
+}
+
+/// Runs it to its end.
+///
+/// # Errors
+/// A sentence, when it could not be run or nothing could be reached.
+pub fn measure(run: Run) -> Result<Report, Fatal> {
     reachable(&run)?;
     doctor::room_for(&run)?;
-    let unwritable = |error: std::io::Error, folder: &Path| Fatal {
-        status: 2,
-        sentence: format!("--out {} cannot be written: {error}", folder.display()),
-    };
     if let Some(folder) = &run.out {
-        std::fs::create_dir_all(folder).map_err(|error| unwritable(error, folder))?;
+        std::fs::create_dir_all(folder).map_err(|error| unwritable(&error, folder))?;
     }
     let environment = Environment::before(&run.git_commit);
     let live = Arc::new(Mutex::new(Live::new(&run.load)));
@@ -50,10 +69,6 @@ pub fn run(run: Run) -> Result<u8, Fatal> {
     let outcomes: Vec<Outcomes> = clients.into_iter().map(Client::into_outcomes).collect();
     let hash = operations_hash(&run.load, cores);
     let report = Report::new(run, hash, &outcomes, lock(&live).busy(), environment.after());
-    print!("{}", table(&report));
-    if let Some(folder) = &report.run.out {
-        report.write(folder).map_err(|error| unwritable(error, folder))?;
-    }
     match report.facts.connections {
         (_, 0) if !report.facts.cut_short => Err(Fatal {
             status: STATUS_UNREACHABLE,
@@ -62,9 +77,12 @@ pub fn run(run: Run) -> Result<u8, Fatal> {
                 Some(said) => format!("{} lets nobody in, it said: {said}", report.run.target),
             },
         }),
-        _ if report.run.strict && !report.verdict.is_valid() => Ok(STATUS_INVALID),
-        _ => Ok(0),
+        _ => Ok(report),
     }
+}
+
+fn unwritable(error: &std::io::Error, folder: &Path) -> Fatal {
+    Fatal { status: 2, sentence: format!("--out {} cannot be written: {error}", folder.display()) }
 }
 
 /// Only ever held for one look, and by one thread at a time.

@@ -5,7 +5,7 @@
 use crate::plan::Load;
 use crate::protocol::{Answer, Reader};
 use crate::tally::Kind;
-use crate::workload::{Checked, Verb, check_value};
+use crate::workload::{Checked, Operation, Verb, check_value};
 use machine::{ConnId, Instant};
 use std::collections::VecDeque;
 
@@ -16,14 +16,27 @@ pub struct Asked {
     pub due: Instant,
     /// When it was due and its connection had room: what is lost after that is lost by us.
     pub ready: Instant,
-    /// When it was written.
+    /// When it was first written.
     pub sent: Instant,
-    /// Of which key.
-    pub key: u64,
     /// What it does.
-    pub verb: Verb,
+    pub operation: Operation,
+    /// Why it was asked.
+    pub role: Role,
     /// Whether it counts.
     pub measured: bool,
+    /// How often it was sent on to another node.
+    pub legs: u8,
+}
+
+/// Why something was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// To see whether somebody is there.
+    Greeting,
+    /// To be let in with the request that follows.
+    Asking,
+    /// For what it does.
+    Request,
 }
 
 /// What became of a right request.
@@ -41,9 +54,10 @@ impl Asked {
     /// # Errors
     /// The kind of failure, when it is not.
     pub fn judge(&self, answer: Answer<'_>, load: &Load) -> Result<Right, Kind> {
-        match (self.verb, answer) {
+        let key = self.operation.key;
+        match (self.operation.verb, answer) {
             (_, Answer::Refused(_)) => Err(Kind::Refused),
-            (Verb::Get, Answer::Value(value)) => match check_value(value, self.key, load.value_size) {
+            (Verb::Get, Answer::Value(value)) => match check_value(value, key, &load.values) {
                 Checked::Right => Ok(Right::Done),
                 Checked::WrongLength => Err(Kind::WrongLength),
                 Checked::WrongKey => Err(Kind::WrongKey),
@@ -63,6 +77,8 @@ impl Asked {
 /// One place for a connection. Its number decides target and source, so a new tenant goes where the old one went.
 #[derive(Debug)]
 struct Session {
+    /// The node it leads to; 0 where there is only one kind.
+    group: u16,
     conn: Option<ConnId>,
     open: bool,
     dialled_at: Instant,
@@ -80,34 +96,87 @@ pub struct Sessions {
     places: Vec<Session>,
     /// The place of each connection, by its index.
     by_conn: Vec<u32>,
-    /// Places that had room when they came here, the longest free first.
-    free: VecDeque<u32>,
+    groups: Vec<Group>,
     depth: usize,
     open: usize,
     in_flight: usize,
 }
 
+/// The places that lead to one node.
+#[derive(Debug, Default)]
+struct Group {
+    /// Those that had room when they came here, the longest free first.
+    free: VecDeque<u32>,
+    open: usize,
+}
+
 impl Sessions {
-    /// This many places, nobody connected, `depth` requests in flight on each at most.
+    /// This many places, nobody connected, `depth` requests in flight on each at most; they go round so many groups.
+    ///
+    /// # Panics
+    /// When there is no group.
     #[must_use]
-    pub fn new(load: &Load, places: usize, depth: usize) -> Self {
-        let session = || Session {
+    pub fn new(load: &Load, places: usize, depth: usize, groups: usize) -> Self {
+        let mut sessions = Self {
+            places: Vec::with_capacity(places),
+            by_conn: Vec::with_capacity(places),
+            groups: Vec::new(),
+            depth,
+            open: 0,
+            in_flight: 0,
+        };
+        (0..groups).for_each(|_| sessions.groups.push(Group::default()));
+        (0..places).for_each(|place| sessions.add(load, (place % groups) as u16));
+        sessions.groups.iter_mut().for_each(|group| group.free.reserve(places / groups + 1));
+        sessions
+    }
+
+    /// A group more, of so many places; gives the first of them.
+    pub fn grow(&mut self, load: &Load, places: usize) -> u32 {
+        let first = self.places.len() as u32;
+        self.groups.push(Group::default());
+        let group = (self.groups.len() - 1) as u16;
+        (0..places).for_each(|_| self.add(load, group));
+        first
+    }
+
+    fn add(&mut self, load: &Load, group: u16) {
+        self.places.push(Session {
+            group,
             conn: None,
             open: false,
             dialled_at: Instant::ZERO,
             reader: load.dialect.reader(),
-            in_flight: VecDeque::with_capacity(depth),
+            in_flight: VecDeque::with_capacity(self.depth),
             free_at: Instant::ZERO,
             queued: false,
-        };
-        Self {
-            places: (0..places).map(|_| session()).collect(),
-            by_conn: Vec::with_capacity(places),
-            free: VecDeque::with_capacity(places),
-            depth,
-            open: 0,
-            in_flight: 0,
-        }
+        });
+    }
+
+    /// How many places there are.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// How many requests may be in flight on all.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.places.len() * self.depth
+    }
+
+    /// The group of this place.
+    #[must_use]
+    pub fn group(&self, place: u32) -> u16 {
+        self.places[place as usize].group
+    }
+
+    /// The group, or where it has no open connection, the next that has one.
+    #[must_use]
+    pub fn group_open(&self, group: u16) -> u16 {
+        let all = self.groups.len();
+        let round = (0..all).map(|step| (usize::from(group) + step) % all);
+        round.into_iter().find(|group| self.groups[*group].open > 0).map_or(group, |group| group as u16)
     }
 
     /// How many requests may be in flight on a connection from now on. Only while none is.
@@ -171,6 +240,7 @@ impl Sessions {
         session.free_at = now;
         session.in_flight.extend(greeting);
         self.open += 1;
+        self.groups[usize::from(session.group)].open += 1;
         self.in_flight += usize::from(greeting.is_some());
         if greeting.is_none() {
             self.offer(place);
@@ -184,13 +254,16 @@ impl Sessions {
         let was_open = core::mem::take(&mut session.open);
         session.conn = None;
         self.open -= usize::from(was_open);
+        self.groups[usize::from(session.group)].open -= usize::from(was_open);
         self.in_flight -= session.in_flight.len();
         (was_open, session.in_flight.drain(..))
     }
 
-    /// The connection that has had room for longest, with its place and since when.
-    pub fn first_free(&mut self) -> Option<(u32, ConnId, Instant)> {
-        while let Some(&place) = self.free.front() {
+    /// The connection of this group that has had room for longest, with its place and since when.
+    #[inline]
+    pub fn first_free(&mut self, group: u16) -> Option<(u32, ConnId, Instant)> {
+        let free = &mut self.groups[usize::from(group)].free;
+        while let Some(&place) = free.front() {
             let session = &mut self.places[place as usize];
             match session.conn {
                 Some(conn) if session.open && session.in_flight.len() < self.depth => {
@@ -198,7 +271,7 @@ impl Sessions {
                 }
                 _ => {
                     session.queued = false;
-                    self.free.pop_front();
+                    free.pop_front();
                 }
             }
         }
@@ -211,9 +284,15 @@ impl Sessions {
         session.in_flight.push_back(asked);
         session.queued = false;
         self.in_flight += 1;
-        let first = self.free.pop_front();
+        let first = self.groups[usize::from(session.group)].free.pop_front();
         debug_assert_eq!(first, Some(place), "requests go to the first that is free");
         self.offer(place);
+    }
+
+    /// Asked on this connection too, beside what it may have room for: what lets the next request in.
+    pub fn asked_beside(&mut self, place: u32, asked: Asked) {
+        self.places[place as usize].in_flight.push_back(asked);
+        self.in_flight += 1;
     }
 
     /// A reply came here, received then: what it answers. None when nothing was asked. `flushed` is when the
@@ -222,7 +301,7 @@ impl Sessions {
         let session = &mut self.places[place as usize];
         let mut asked = session.in_flight.pop_front()?;
         self.in_flight -= 1;
-        if let (true, Some(flushed)) = (session.in_flight.is_empty(), flushed) {
+        if let (true, 0, Some(flushed)) = (session.in_flight.is_empty(), asked.legs, flushed) {
             asked.sent = asked.sent.max(flushed);
         }
         session.free_at = received;
@@ -242,7 +321,7 @@ impl Sessions {
         let session = &mut self.places[place as usize];
         if session.open && !session.queued && session.in_flight.len() < self.depth {
             session.queued = true;
-            self.free.push_back(place);
+            self.groups[usize::from(session.group)].free.push_back(place);
         }
     }
 }
@@ -259,7 +338,9 @@ mod tests {
     }
 
     fn asked(verb: Verb) -> Asked {
-        Asked { due: at(0), ready: at(0), sent: at(0), key: 3, verb, measured: true }
+        let operation = Operation { verb, key: 3, version: 9 };
+        let role = Role::Request;
+        Asked { due: at(0), ready: at(0), sent: at(0), operation, role, measured: true, legs: 0 }
     }
 
     #[test]
@@ -267,9 +348,9 @@ mod tests {
         let load = Load::default();
         let deletes = Load { mix: Mix { get: 1, set: 1, del: 1 }, ..Load::default() };
         let mut value = Vec::new();
-        write_value(&mut value, 3, 9, load.value_size);
+        write_value(&mut value, 3, 9, load.values.most());
         let mut other = Vec::new();
-        write_value(&mut other, 4, 9, load.value_size);
+        write_value(&mut other, 4, 9, load.values.most());
         let check = |verb, answer, load: &Load, expected| {
             assert_eq!(asked(verb).judge(answer, load), expected, "{verb:?} {answer:?}");
         };
@@ -290,13 +371,13 @@ mod tests {
     fn room_is_given_in_turn_and_never_beyond_the_depth() {
         let load = Load::default();
         let mut conns = Slab::new();
-        let mut sessions = Sessions::new(&load, 3, 2);
+        let mut sessions = Sessions::new(&load, 3, 2, 1);
         for place in 0..3 {
             sessions.dialled(place, ConnId(conns.insert(())), at(1));
             assert_eq!(sessions.opened(place, &load, None, at(2)), at(1));
         }
         let mut order = Vec::new();
-        while let Some((place, ..)) = sessions.first_free() {
+        while let Some((place, ..)) = sessions.first_free(0) {
             sessions.asked(place, asked(Verb::Get));
             order.push(place);
         }
@@ -304,11 +385,28 @@ mod tests {
         assert!(sessions.answered(1, at(7), Some(at(5))).is_some_and(|asked| asked.sent == at(0)));
         assert!(sessions.answered(1, at(9), Some(at(5))).is_some_and(|asked| asked.sent == at(5)));
         assert!(sessions.answered(1, at(9), None).is_none());
-        assert_eq!(sessions.first_free().map(|(place, _, since)| (place, since)), Some((1, at(9))));
+        assert_eq!(sessions.first_free(0).map(|(place, _, since)| (place, since)), Some((1, at(9))));
         let conn = sessions.conn(1).unwrap();
         assert_eq!(sessions.ended(1).1.count(), 0);
         assert_eq!(sessions.place_of(conn), None);
-        assert!(sessions.first_free().is_none());
+        assert!(sessions.first_free(0).is_none());
         assert_eq!((sessions.open(), sessions.in_flight()), (2, 4));
+    }
+
+    #[test]
+    fn groups_have_room_of_their_own() {
+        let load = Load::default();
+        let mut conns = Slab::new();
+        let mut sessions = Sessions::new(&load, 3, 1, 2);
+        assert_eq!(sessions.grow(&load, 1), 3);
+        assert_eq!([0, 1, 2, 3].map(|place| sessions.group(place)), [0, 1, 0, 2]);
+        let conn = ConnId(conns.insert(()));
+        sessions.dialled(1, conn, at(1));
+        sessions.opened(1, &load, None, at(2));
+        assert!(sessions.first_free(0).is_none() && sessions.first_free(1).is_some());
+        assert_eq!([0, 1, 2].map(|group| sessions.group_open(group)), [1, 1, 1]);
+        assert_eq!(sessions.room(), 4);
+        assert!(sessions.ended(1).0);
+        assert_eq!(sessions.group_open(2), 2);
     }
 }

@@ -1,5 +1,7 @@
 //! The report as a person reads it: one screen, the verdict last, where the eye ends.
 
+use crate::keys::Choice;
+use crate::pace::Arrival;
 use crate::report::{Percentiles, Report};
 use crate::units::{shown_count, shown_micros};
 use std::fmt::Write as _;
@@ -28,32 +30,42 @@ pub fn table(report: &Report) -> String {
     if let Some(refusal) = &report.tally.first_refusal {
         line("  refused", format!("{refusal:?}"));
     }
+    let redirect = &report.tally.redirect;
+    if !redirect.is_empty() {
+        let (p50, max) = (shown_micros(redirect.value_at_quantile(0.5)), shown_micros(redirect.max()));
+        line("redirects", format!("{}, each found out in p50 {p50}, max {max}", shown_count(redirect.len())));
+    }
     if let Some(busy) = report.facts.busy {
         line("busy", format!("{:.0} % of the busiest worker's processor", busy * 100.0));
     }
     text.push('\n');
     latencies(report, &mut text);
-    let why = report.verdict.why();
-    let colon = if why.is_empty() { "" } else { ": " };
-    let _ = writeln!(text, "\n{}{colon}{why}", report.verdict.word());
+    let _ = writeln!(text, "\n{}", report.verdict.said());
     text
 }
 
 fn described(report: &Report) -> String {
     let load = &report.run.load;
     let pace = match load.rate {
-        Some(rate) => format!("{}/s", shown_count(rate.per_second() as u64)),
+        Some(rate) => match load.arrival {
+            Arrival::Constant => format!("{}/s", shown_count(rate.per_second() as u64)),
+            Arrival::Poisson => format!("{}/s as they come (poisson)", shown_count(rate.per_second() as u64)),
+        },
         None => "closed loop".to_owned(),
+    };
+    let choice = match load.choice {
+        Choice::Uniform => String::new(),
+        choice => format!(", {choice}"),
     };
     let mix = [("get", load.mix.get), ("set", load.mix.set), ("del", load.mix.del)];
     let mix: Vec<_> = mix.iter().filter(|(_, weight)| *weight > 0).map(|(n, w)| format!("{n}={w}")).collect();
     format!(
-        "{pace}, pipeline {}, {}, {} keys of {} bytes, values of {} bytes",
+        "{pace}, pipeline {}, {}, {} keys of {} bytes{choice}, values of {} bytes",
         load.pipeline,
         mix.join(","),
         shown_count(load.keys),
         load.key_size,
-        load.value_size
+        load.values
     )
 }
 

@@ -57,10 +57,12 @@ pub enum Kind {
     Malformed,
     /// A request was due and no connection was free before the end.
     Unsent,
+    /// A request was sent on from node to node without end, or to nowhere.
+    Redirected,
 }
 
 /// All kinds, with the names they have in reports.
-pub const KINDS: [(Kind, &str); 17] = [
+pub const KINDS: [(Kind, &str); 18] = [
     (Kind::DialRefused, "dial_refused"),
     (Kind::DialTimeout, "dial_timeout"),
     (Kind::DialFailed, "dial_failed"),
@@ -78,6 +80,7 @@ pub const KINDS: [(Kind, &str); 17] = [
     (Kind::Missing, "missing"),
     (Kind::Malformed, "malformed"),
     (Kind::Unsent, "unsent"),
+    (Kind::Redirected, "redirected"),
 ];
 
 impl Kind {
@@ -204,6 +207,12 @@ pub struct Tally {
     pub reading: Histogram<u64>,
     /// From dial to open.
     pub connect: Histogram<u64>,
+    /// From sent to the answer that sent it on to another node; its count is that of such answers.
+    pub redirect: Histogram<u64>,
+    /// By how much each tick was late, µs: what the machine took, and long turns of ours.
+    pub hiccup: Histogram<u64>,
+    /// Requests written, measured or not, greetings and all.
+    pub written: u64,
     /// Measured replies that were right; a read that may find nothing and did is one.
     pub answered: u64,
     /// Of these, reads that found nothing.
@@ -240,6 +249,9 @@ impl Default for Tally {
             late: histogram(),
             reading: histogram(),
             connect: histogram(),
+            redirect: histogram(),
+            hiccup: histogram(),
+            written: 0,
             answered: 0,
             misses: 0,
             errors: Errors::default(),
@@ -333,6 +345,8 @@ impl Tally {
             (&mut self.late, &other.late),
             (&mut self.reading, &other.reading),
             (&mut self.connect, &other.connect),
+            (&mut self.redirect, &other.redirect),
+            (&mut self.hiccup, &other.hiccup),
         ];
         for (sum, more) in pairs {
             sum.add(more).expect("all histograms have the same bounds");
@@ -340,6 +354,7 @@ impl Tally {
         self.answered += other.answered;
         self.misses += other.misses;
         self.loaded += other.loaded;
+        self.written += other.written;
         self.errors.merge(&other.errors);
         self.errors_before.merge(&other.errors_before);
         if self.first_refusal.is_none() {

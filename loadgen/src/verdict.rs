@@ -78,6 +78,12 @@ impl Verdict {
         self.reasons.join("; ")
     }
 
+    /// Both: `VALID`, or `INVALID: why`.
+    #[must_use]
+    pub fn said(&self) -> String {
+        if self.is_valid() { self.word().to_owned() } else { format!("{}: {}", self.word(), self.why()) }
+    }
+
     /// The verdict on these facts.
     #[must_use]
     pub fn of(facts: &Facts) -> Self {

@@ -5,7 +5,9 @@
 //! belongs to another request are told apart. All text is lower case, digits and signs: no value reads like
 //! a word of a protocol.
 
+use crate::keys::Keys;
 use crate::plan::Load;
+use crate::sizes::Sizes;
 use crate::units::Mix;
 use machine::{Chance, Stream};
 
@@ -46,7 +48,7 @@ pub struct Operation {
 #[derive(Clone, Debug)]
 pub struct Operations {
     stream: Stream,
-    keys: u64,
+    keys: Keys,
     mix: Mix,
     version: u64,
     version_step: u64,
@@ -58,7 +60,7 @@ impl Operations {
     pub fn new(load: &Load, core: u16, cores: u16) -> Self {
         Self {
             stream: Chance::new(load.seed).within("core", u64::from(core)).stream("operations"),
-            keys: load.keys,
+            keys: Keys::new(load.choice, load.keys, core, cores),
             mix: load.mix,
             version: u64::from(core) + 1,
             version_step: u64::from(cores),
@@ -73,7 +75,7 @@ impl Operations {
             drawn if drawn < u64::from(self.mix.get) + u64::from(self.mix.set) => Verb::Set,
             _ => Verb::Del,
         };
-        let key = self.stream.below(self.keys);
+        let key = self.keys.draw(verb, &mut self.stream);
         let version = self.version % KEYS_MAX;
         self.version += self.version_step;
         Operation { verb, key, version }
@@ -86,7 +88,7 @@ impl Operations {
 pub fn operations_hash(load: &Load, cores: u16) -> String {
     let mut hash = mix(0x7269_6e67);
     let mut add = |word: u64| hash = mix(hash ^ word).rotate_left(5);
-    for word in [load.keys, load.key_size as u64, load.value_size as u64, u64::from(cores)] {
+    for word in [load.keys, load.key_size as u64, load.values.most() as u64, u64::from(cores)] {
         add(word);
     }
     for core in 0..cores {
@@ -96,6 +98,9 @@ pub fn operations_hash(load: &Load, cores: u16) -> String {
             add(operation.verb as u64);
             add(operation.key);
             add(operation.version);
+            if !matches!(load.values, Sizes::Fixed(_)) {
+                add(load.values.of(operation.key, operation.version) as u64);
+            }
         }
     }
     format!("{hash:016x}")
@@ -145,10 +150,11 @@ pub enum Checked {
     WrongBytes,
 }
 
-/// Whether `value` is one that was written to `key`.
+/// Whether `value` is one that was written to `key`, where values are of these sizes.
 #[must_use]
-pub fn check_value(value: &[u8], key: u64, value_size: usize) -> Checked {
-    if value.len() != value_size {
+pub fn check_value(value: &[u8], key: u64, sizes: &Sizes) -> Checked {
+    let value_size = value.len();
+    if !sizes.may_be(value_size) {
         return Checked::WrongLength;
     }
     if value_size < NAMED_VALUE_MIN {
@@ -158,10 +164,12 @@ pub fn check_value(value: &[u8], key: u64, value_size: usize) -> Checked {
     let version = number(&value[NUMBER_LETTERS..2 * NUMBER_LETTERS]);
     match (named, version) {
         (Some(named), Some(version)) if follows(value, 2 * NUMBER_LETTERS, named, version, value_size) => {
-            if named == key {
-                Checked::Right
-            } else {
+            if named != key {
                 Checked::WrongKey
+            } else if sizes.of(named, version) != value_size {
+                Checked::WrongLength
+            } else {
+                Checked::Right
             }
         }
         _ => Checked::WrongBytes,
@@ -212,6 +220,12 @@ const VALUES: [Option<u8>; 256] = {
     values
 };
 
+/// Every bit of `word` spread over all: for what must follow from a number and look like chance.
+#[must_use]
+pub fn scrambled(word: u64) -> u64 {
+    mix(word)
+}
+
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014).
 fn mix(mut z: u64) -> u64 {
     z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -223,6 +237,7 @@ fn mix(mut z: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::Choice;
 
     fn drawn(load: &Load, core: u16, count: usize) -> Vec<Operation> {
         let mut operations = Operations::new(load, core, 2);
@@ -239,7 +254,9 @@ mod tests {
         for other in [
             Load { seed: 8, ..load.clone() },
             Load { keys: load.keys + 1, ..load.clone() },
-            Load { value_size: 33, ..load.clone() },
+            Load { values: Sizes::Fixed(33), ..load.clone() },
+            Load { values: Sizes::Range(16, 32), ..load.clone() },
+            Load { choice: Choice::Sequential, ..load.clone() },
             Load { mix: Mix { get: 89, set: 11, del: 0 }, ..load.clone() },
         ] {
             assert_ne!(hash, operations_hash(&other, 2));
@@ -260,23 +277,38 @@ mod tests {
     #[test]
     fn a_value_proves_whose_it_is() {
         for value_size in [1, 3, 8, 15, 16, 17, 32, 100, 4096] {
+            let sizes = Sizes::Fixed(value_size);
             for key in [0, 1, 99_999, KEYS_MAX - 1] {
                 let mut value = Vec::new();
                 write_value(&mut value, key, 5, value_size);
                 assert_eq!(value.len(), value_size);
-                assert_eq!(check_value(&value, key, value_size), Checked::Right);
-                assert_eq!(check_value(&value[1..], key, value_size), Checked::WrongLength);
+                assert_eq!(check_value(&value, key, &sizes), Checked::Right);
+                assert_eq!(check_value(&value[1..], key, &sizes), Checked::WrongLength);
                 if value_size < 8 {
                     continue;
                 }
-                let other = check_value(&value, key ^ 1, value_size);
+                let other = check_value(&value, key ^ 1, &sizes);
                 let named = value_size >= NAMED_VALUE_MIN;
                 assert_eq!(other, if named { Checked::WrongKey } else { Checked::WrongBytes });
                 for at in 0..value_size {
                     let mut changed = value.clone();
                     changed[at] = if changed[at] == b'a' { b'b' } else { b'a' };
-                    assert_ne!(check_value(&changed, key, value_size), Checked::Right, "{value_size} {at}");
+                    assert_ne!(check_value(&changed, key, &sizes), Checked::Right, "{value_size} {at}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_cut_to_another_length_that_may_be_is_found_out() {
+        let sizes = Sizes::Range(16, 64);
+        for key in 0..100 {
+            let mut value = Vec::new();
+            let size = sizes.of(key, 5);
+            write_value(&mut value, key, 5, size);
+            assert_eq!(check_value(&value, key, &sizes), Checked::Right);
+            if size > 16 {
+                assert_eq!(check_value(&value[..size - 1], key, &sizes), Checked::WrongLength);
             }
         }
     }

@@ -4,24 +4,41 @@
 use super::{BURST_MAX, Client, LOAD_FLIGHT_BYTES, TIMER_PACE};
 use crate::pace::Next;
 use crate::protocol::Answer;
-use crate::session::{Asked, Right};
+use crate::session::{Asked, Right, Role};
 use crate::stage::{Said, Stage};
 use crate::tally::{Kind, Times};
 use crate::workload::{Operation, Verb, write_key, write_value};
 use machine::{ConnId, Instant, Now, Outbox};
 
+/// What may be sent now.
+pub(super) enum Turn {
+    /// A request that was due then; whether it counts.
+    Due(Instant, bool),
+    /// Nothing more in this event.
+    Rest,
+}
+
 impl Client {
     pub(super) fn load_more(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
-        let flight_max = (LOAD_FLIGHT_BYTES / self.load.value_size.max(1)).max(1);
+        let flight_max = (LOAD_FLIGHT_BYTES / self.load.values.most().max(1)).max(1);
         while self.next_load < self.load.keys && self.sessions.in_flight() < flight_max {
-            let Some((place, conn, _)) = self.sessions.first_free() else { break };
-            let operation = Operation { verb: Verb::Set, key: self.next_load, version: 0 };
-            self.next_load += u64::from(self.seat.cores);
-            let asked = self.asked(operation, now.at, now.at, now.at, false);
-            self.write(place, conn, operation, asked, out);
+            let Some((place, conn, _)) = self.sessions.first_free(0) else { break };
+            let asked = self.next_to_load(now);
+            self.write(place, conn, asked, out);
         }
+        self.maybe_loaded(out);
+    }
+
+    /// The next key's write, taken.
+    pub(super) fn next_to_load(&mut self, now: Now) -> Asked {
+        let operation = Operation { verb: Verb::Set, key: self.next_load, version: 0 };
+        self.next_load += u64::from(self.seat.cores);
+        request(operation, now.at, now.at, now.at, false)
+    }
+
+    pub(super) fn maybe_loaded(&mut self, out: &mut impl Outbox<Said = Said>) {
         let nobody = self.sessions.open() == 0 && self.dialler.is_idle();
-        if self.sessions.in_flight() == 0 && (self.next_load >= self.load.keys || nobody) {
+        if self.in_flight() == 0 && (self.next_load >= self.load.keys || nobody) {
             self.finished(out);
         }
     }
@@ -35,26 +52,37 @@ impl Client {
             if self.left == Some(0) {
                 return self.stop(now, now.at, false, out);
             }
-            let Some((place, conn, free_at)) = self.sessions.first_free() else {
+            let Some((place, conn, free_at)) = self.sessions.first_free(0) else {
                 if self.sessions.open() == 0 && self.dialler.is_idle() {
                     self.stop(now, now.at, true, out);
                 }
                 return;
             };
-            let due = match self.pace.next(now.at, self.window.until) {
-                Next::Due(due) => due,
-                Next::NotBefore(at) => return self.pace_at(at, out),
-                Next::Never => return,
-            };
-            let measured = self.window.counts(due);
-            if let (Some(left), true) = (&mut self.left, measured) {
-                *left -= 1;
-            }
+            let Turn::Due(due, measured) = self.next_turn(now, out) else { return };
             let operation = self.operations.draw();
-            let asked = self.asked(operation, due, due.max(free_at), now.at, measured);
-            self.write(place, conn, operation, asked, out);
+            let asked = request(operation, due, due.max(free_at), now.at, measured);
+            self.write(place, conn, asked, out);
         }
         self.pace_at(now.at, out);
+    }
+
+    /// Takes the next request of the pace if it is due. The caller has room for it.
+    #[inline]
+    pub(super) fn next_turn(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) -> Turn {
+        let due = match self.pace.next(now.at, self.window.until) {
+            Next::Due(due) => due,
+            Next::NotBefore(at) => {
+                self.pace_at(at, out);
+                return Turn::Rest;
+            }
+            Next::Never => return Turn::Rest,
+        };
+        let measured = self.window.counts(due);
+        self.taken += u64::from(measured);
+        if let (Some(left), true) = (&mut self.left, measured) {
+            *left -= 1;
+        }
+        Turn::Due(due, measured)
     }
 
     /// Greets a new connection, so that its dial ends only when the server has accepted it.
@@ -62,37 +90,29 @@ impl Client {
         self.message.clear();
         self.load.dialect.write_greeting(&mut self.message);
         out.write(conn, &self.message);
-        Asked { due: now.at, ready: now.at, sent: now.at, key: 0, verb: Verb::Get, measured: true }
-    }
-
-    pub(super) fn asked(
-        &self,
-        operation: Operation,
-        due: Instant,
-        ready: Instant,
-        sent: Instant,
-        measured: bool,
-    ) -> Asked {
-        Asked { due, ready, sent, key: operation.key, verb: operation.verb, measured }
+        self.outcomes.tally.written += 1;
+        let operation = Operation { verb: Verb::Get, key: 0, version: 0 };
+        Asked { role: Role::Greeting, ..request(operation, now.at, now.at, now.at, true) }
     }
 
     pub(super) fn write(
         &mut self,
         place: u32,
         conn: ConnId,
-        operation: Operation,
         asked: Asked,
         out: &mut impl Outbox<Said = Said>,
     ) {
+        let Operation { verb, key, version } = asked.operation;
         self.message.clear();
         self.key.clear();
         self.value.clear();
-        write_key(&mut self.key, operation.key, self.load.key_size);
-        if operation.verb == Verb::Set {
-            write_value(&mut self.value, operation.key, operation.version, self.load.value_size);
+        write_key(&mut self.key, key, self.load.key_size);
+        if verb == Verb::Set {
+            write_value(&mut self.value, key, version, self.load.values.of(key, version));
         }
-        self.load.dialect.write(&mut self.message, operation.verb, &self.key, &self.value);
+        self.load.dialect.write(&mut self.message, verb, &self.key, &self.value);
         out.write(conn, &self.message);
+        self.outcomes.tally.written += 1;
         self.sessions.asked(place, asked);
     }
 
@@ -106,16 +126,21 @@ impl Client {
 
     /// A reply to what was asked.
     pub(super) fn count(&mut self, now: Now, asked: Asked, answer: Answer<'_>, received: Instant) {
-        let judged = asked.judge(answer, &self.load);
         self.last_reply = now.at;
+        self.work += 1;
         let tally = &mut self.outcomes.tally;
-        match judged {
-            _ if self.stage == Stage::Connecting => {
+        match asked.role {
+            Role::Greeting => {
                 self.dialler.ended();
                 if let Answer::Refused(_) = answer {
                     tally.fail(Kind::Refused, 1, true);
                 }
+                return;
             }
+            Role::Asking => return,
+            Role::Request => {}
+        }
+        match asked.judge(answer, &self.load) {
             Err(kind) => tally.fail(kind, 1, asked.measured),
             Ok(_) if self.stage == Stage::Loading => tally.loaded += 1,
             Ok(right) => {
@@ -139,15 +164,37 @@ impl Client {
         let mut greeted = true;
         for asked in lost {
             greeted = false;
-            tally.fail(in_flight, 1, asked.measured);
+            match asked.role {
+                Role::Greeting | Role::Request => tally.fail(in_flight, 1, asked.measured),
+                Role::Asking => {}
+            }
         }
         if kind != in_flight {
             tally.fail(kind, 1, measured);
         }
+        let goes_on = matches!(self.stage, Stage::Loading | Stage::Running);
         match was_open {
-            true if matches!(self.stage, Stage::Loading | Stage::Running) => self.dialler.want(place),
+            true if goes_on => self.dialler.want(place),
             true if greeted || self.stage != Stage::Connecting => {}
-            true | false => self.dialler.ended(),
+            true => self.dialler.ended(),
+            false => {
+                self.dialler.ended();
+                // Without an end to wait for, a server that is gone ends the run.
+                if self.stage == Stage::Running && self.load.duration.is_some() {
+                    self.dialler.want_later(place, now.at);
+                }
+            }
         }
     }
+}
+
+/// A request for what it does.
+pub(super) fn request(
+    operation: Operation,
+    due: Instant,
+    ready: Instant,
+    sent: Instant,
+    measured: bool,
+) -> Asked {
+    Asked { due, ready, sent, operation, role: Role::Request, measured, legs: 0 }
 }

@@ -3,20 +3,22 @@
 
 use super::{
     Client, LOAD_DEPTH, OVERDUE_TICKS, STALL_MIN, TICK, TIMER_END, TIMER_PACE, TIMER_RAMP, TIMER_TICK,
+    WORK_MAX,
 };
 use crate::dialler::{Step, dial};
-use crate::pace::Pace;
-use crate::plan::Load;
+use crate::pace::{Arrival, Pace};
 use crate::stage::{Said, Stage, Window};
 use crate::tally::Kind;
-use machine::{Close, CoreId, Instant, Now, Outbox};
+use machine::{Chance, Close, CoreId, Instant, Now, Outbox};
 
 impl Client {
     pub(super) fn dial_more(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
         loop {
             match self.dialler.next(now.at) {
                 Step::Dial(place) => {
-                    let conn = out.dial(dial(&self.load, place, now.at + self.load.timeout));
+                    let node = self.sessions.group(place);
+                    let to = self.routing.as_ref().map(|routing| routing.address(node));
+                    let conn = out.dial(dial(&self.load, place, to, now.at + self.load.timeout));
                     self.sessions.dialled(place, conn, now.at);
                 }
                 Step::Wait(at) => return out.wake(TIMER_RAMP, Some(at)),
@@ -34,10 +36,17 @@ impl Client {
                     self.finished(out);
                 }
             }
+            Stage::Loading if self.routing.is_some() => self.load_routed(now, out),
             Stage::Loading => self.load_more(now, out),
+            Stage::Running if self.routing.is_some() => self.send_due_routed(now, out),
             Stage::Running => self.send_due(now, out),
-            Stage::Stopping if self.sessions.in_flight() == 0 => self.over(out),
-            Stage::Stopping | Stage::Over => {}
+            Stage::Stopping => {
+                self.send_waiting(now, out);
+                if self.in_flight() == 0 {
+                    self.over(out);
+                }
+            }
+            Stage::Over => {}
         }
     }
 
@@ -60,19 +69,30 @@ impl Client {
             Stage::Loading => {
                 let places = self.sessions.open().max(1);
                 self.sessions.set_depth(pipeline.max(LOAD_DEPTH / places));
-                self.load_more(now, out);
+                self.go_on(now, out);
             }
             Stage::Running => {
                 self.sessions.set_depth(pipeline);
                 let from = at + self.load.warm_up;
                 let until = self.load.duration.map(|duration| from + duration);
                 self.window = Window { start: at, from, until };
-                self.pace = Pace::new(self.load.rate, self.seat.core.0, self.seat.cores, at);
+                self.pace = self.pace_from(at);
                 self.outcomes.connected = self.sessions.open() as u64;
                 self.pace_at(at, out);
                 out.wake(TIMER_END, until);
             }
             Stage::Connecting | Stage::Stopping | Stage::Over => self.over(out),
+        }
+    }
+
+    fn pace_from(&self, start: Instant) -> Pace {
+        let (core, cores) = (self.seat.core.0, self.seat.cores);
+        match (self.load.rate, self.load.arrival) {
+            (Some(rate), Arrival::Poisson) => {
+                let chance = Chance::new(self.load.seed).within("core", u64::from(core));
+                Pace::poisson(rate, cores, start, chance.stream("arrivals"))
+            }
+            (rate, Arrival::Constant | Arrival::Poisson) => Pace::new(rate, core, cores, start),
         }
     }
 
@@ -85,14 +105,9 @@ impl Client {
         out: &mut impl Outbox<Said = Said>,
     ) {
         let from = self.window.from;
-        if self.left != Some(0) {
-            let unsent = self.pace.untaken(from, until);
-            self.outcomes.tally.fail(Kind::Unsent, unsent, true);
-        }
-        self.outcomes.offered = self.pace.offered(from, until).map(|all| match self.load.requests {
-            Some(_) => all - self.pace.untaken(from, until),
-            None => all,
-        });
+        let unsent = if self.left == Some(0) { 0 } else { self.pace.untaken(from, until) };
+        self.outcomes.tally.fail(Kind::Unsent, unsent, true);
+        self.outcomes.offered = self.pace.is_open().then_some(self.taken + unsent);
         self.outcomes.measured = Some(until.since(from));
         self.outcomes.cut_short = cut_short;
         self.window.until = Some(until);
@@ -121,9 +136,15 @@ impl Client {
 
     pub(super) fn tick(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
         let late = now.at.since(self.last_tick + TICK);
+        let written = self.outcomes.tally.written;
+        let worked = WORK_MAX * (self.work + written - self.written_before) as u32;
+        (self.work, self.written_before) = (0, written);
         if self.stage == Stage::Running {
-            if late > STALL_MIN && now.at >= self.window.from {
-                self.outcomes.stalled += late;
+            if now.at >= self.window.from {
+                self.outcomes.tally.hiccup.saturating_record(late.as_micros() as u64);
+                if late > STALL_MIN + worked {
+                    self.outcomes.stalled += late - worked;
+                }
             }
             self.outcomes.tally.turn_to(self.window.second(now.at));
         }
@@ -132,11 +153,13 @@ impl Client {
         if self.ticks.is_multiple_of(OVERDUE_TICKS) {
             self.close_overdue(now, out);
         }
+        self.dialler.later_is_now(now.at);
         self.dial_more(now, out);
         if self.stage == Stage::Stopping && self.stop_by.is_some_and(|by| by <= now.at) {
             for place in 0..self.places() {
                 self.lose(now, place, Kind::Timeout, Kind::Timeout);
             }
+            self.expire_waiting(now.at + TICK);
         }
         self.go_on(now, out);
         if self.stage != Stage::Over {
@@ -148,6 +171,7 @@ impl Client {
     pub(super) fn close_overdue(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
         let allowed = machine::time::nanos(self.load.timeout);
         let then = Instant::from_nanos(now.at.nanos().saturating_sub(allowed));
+        self.expire_waiting(then);
         let mut from = 0;
         while let Some(place) = self.sessions.overdue(from, then) {
             if let Some(conn) = self.sessions.conn(place) {
@@ -159,6 +183,6 @@ impl Client {
     }
 
     pub(super) fn places(&self) -> u32 {
-        Load::share(u64::from(self.load.connections), self.seat.core.0, self.seat.cores) as u32
+        self.sessions.places() as u32
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{Client, Outcomes};
 use crate::plan::Load;
+use crate::sizes::Sizes;
 use crate::stage::Stage;
 use crate::tally::Kind;
 use crate::units::{Mix, Rate};
@@ -357,7 +358,7 @@ fn an_order_to_drain_ends_early_with_what_was_measured() {
 
 #[test]
 fn rough_networks_cost_time_and_no_errors() {
-    let load = Load { pipeline: 4, value_size: 3_000, duration: Some(seconds(2)), ..load() };
+    let load = Load { pipeline: 4, values: Sizes::Range(1_000, 5_000), duration: Some(seconds(2)), ..load() };
     let (outcomes, _) = Test::new(load, 2, Served::default(), Faults::rough()).outcomes();
     assert_eq!(outcomes.tally.errors.sum() + outcomes.tally.errors_before.sum(), 0);
     assert!(outcomes.tally.answered > 1_000, "{}", outcomes.tally.answered);
