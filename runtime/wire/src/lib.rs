@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod frame;
+pub mod http;
 pub mod link;
 mod outcome;
 pub mod peer;

@@ -1,0 +1,213 @@
+//! The fields of a head: places in the bytes that were read, nothing copied.
+//!
+//! Up to 24 fields cost no allocation; browsers send some 15. A [`Field`] is made by the readers alone, so whoever
+//! holds one holds the proof that it can be written again.
+
+use super::byte::trim;
+use super::framing::{Connection, Known};
+use super::text::has_token;
+use smallvec::SmallVec;
+
+/// Fields noted without an allocation.
+const SPANS_INLINE: usize = 24;
+
+/// Fields that concern one connection alone (RFC 9110 sections 7.6.1, 7.8, 10.1.4 and 11.7, RFC 7540 section 3.2.1),
+/// and Content-Length: who forwards a message says its framing anew.
+const HOPS: [&str; 9] = [
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "http2-settings",
+    "content-length",
+];
+
+/// Where a field is in its head.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    name: u16,
+    colon: u16,
+    value: u16,
+    end: u16,
+}
+
+/// One field as it came: a name that is a token, and a value without control bytes and outer white space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field<'a> {
+    name: &'a [u8],
+    value: &'a [u8],
+}
+
+impl<'a> Field<'a> {
+    /// The name, in the case in which it came.
+    #[inline]
+    #[must_use]
+    pub fn name(&self) -> &'a [u8] {
+        self.name
+    }
+
+    /// The value: visible bytes, spaces, tabs, and bytes over 0x7f. May be empty.
+    #[inline]
+    #[must_use]
+    pub fn value(&self) -> &'a [u8] {
+        self.value
+    }
+
+    /// Whether its name is this, in any case.
+    #[inline]
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+}
+
+/// The fields of one head, in the order in which they came.
+#[derive(Debug, Clone)]
+pub struct Fields<'a> {
+    text: &'a [u8],
+    spans: SmallVec<[Span; SPANS_INLINE]>,
+    connection: Connection,
+}
+
+impl<'a> Fields<'a> {
+    /// None yet, of the head in `text`, which has [`HEAD_CEILING`](super::HEAD_CEILING) bytes at most.
+    #[inline]
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        Fields { text, spans: SmallVec::new(), connection: Connection::default() }
+    }
+
+    /// One more: its name from `name` on, its colon, and the value trimmed.
+    #[inline]
+    pub(super) fn push(
+        &mut self,
+        name: usize,
+        colon: usize,
+        value: usize,
+        end: usize,
+        known: &mut Known<'a>,
+    ) {
+        known.note(&self.text[name..colon], &self.text[value..end]);
+        let [name, colon, value, end] = [name, colon, value, end].map(|place| place as u16);
+        self.spans.push(Span { name, colon, value, end });
+    }
+
+    /// The fields of a section that was found well-formed, `lines` beginning with its first line and ending behind
+    /// its empty line.
+    pub(super) fn split(text: &'a [u8], mut at: usize, known: &mut Known<'a>) -> Self {
+        let mut fields = Fields::new(text);
+        while let Some(feed) = memchr::memchr(b'\n', &text[at..])
+            && let Some(colon) = memchr::memchr(b':', &text[at..at + feed])
+        {
+            let (name, colon, line_end) = (at, at + colon, at + feed - 1);
+            let blank = text[colon + 1..line_end].iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
+            let value = colon + 1 + blank.count();
+            let end = value + trim(&text[value..line_end]).len();
+            fields.push(name, colon, value, end, known);
+            at = line_end + 2;
+        }
+        fields
+    }
+
+    pub(super) fn set_connection(&mut self, connection: Connection) {
+        self.connection = connection;
+    }
+
+    /// How many fields.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there is none.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// All of them.
+    #[inline]
+    #[must_use]
+    pub fn iter(&self) -> Iter<'a, '_> {
+        Iter { text: self.text, spans: self.spans.iter() }
+    }
+
+    /// The value of the first field of this name, in any case.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        self.iter().find(|field| field.is(name)).map(|field| field.value())
+    }
+
+    /// The values of all fields of this name.
+    pub fn all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'a [u8]> + 'f {
+        self.iter().filter(move |field| field.is(name)).map(|field| field.value())
+    }
+
+    /// What the Connection fields said.
+    #[inline]
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        self.connection
+    }
+
+    /// What is passed on to the next hop: all but Connection, what it names, the other fields of one connection
+    /// (RFC 9110 section 7.6.1) and Content-Length, since a writer says the framing anew. Host is passed on even if
+    /// Connection names it.
+    #[must_use]
+    pub fn end_to_end(&self) -> EndToEnd<'a, '_> {
+        EndToEnd { fields: self, all: self.iter() }
+    }
+
+    fn is_hop(&self, field: &Field<'a>) -> bool {
+        if field.is("connection") || HOPS.iter().any(|hop| field.is(hop)) {
+            return true;
+        }
+        self.connection.names_others
+            && !field.is("host")
+            && self.all("connection").any(|value| has_token(value, field.name))
+    }
+}
+
+/// Fields, one after another.
+#[derive(Debug, Clone)]
+pub struct Iter<'a, 'f> {
+    text: &'a [u8],
+    spans: std::slice::Iter<'f, Span>,
+}
+
+impl<'a> Iterator for Iter<'a, '_> {
+    type Item = Field<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Field<'a>> {
+        self.spans.next().map(|span| Field {
+            name: &self.text[usize::from(span.name)..usize::from(span.colon)],
+            value: &self.text[usize::from(span.value)..usize::from(span.end)],
+        })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.spans.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Iter<'_, '_> {}
+
+/// The fields that are passed on.
+#[derive(Debug, Clone)]
+pub struct EndToEnd<'a, 'f> {
+    fields: &'f Fields<'a>,
+    all: Iter<'a, 'f>,
+}
+
+impl<'a> Iterator for EndToEnd<'a, '_> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Field<'a>> {
+        self.all.find(|field| !self.fields.is_hop(field))
+    }
+}
