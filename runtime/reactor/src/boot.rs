@@ -12,11 +12,11 @@ use crate::link::{Links, Neighbours};
 use crate::listen::{Doors, Listeners};
 use crate::log::{Log, Replayed};
 use crate::ring::{Buffers, Ring};
-use crate::sleep;
 use crate::stall::Stopwatch;
 use crate::store::Store;
 use crate::turn::Core;
 use crate::{Fatal, stop};
+use crate::{sleep, stamp};
 use flume::{Receiver, Sender};
 use glommio::{LocalExecutorBuilder, Placement};
 use machine::{Chance, CoreId, Deadlines, Gauges, NodeId, Seat, Shard, Slab};
@@ -96,6 +96,8 @@ pub struct Plan<C> {
     pub neighbours: Option<Neighbours>,
     /// Bounds.
     pub limits: Limits,
+    /// Whether input on dialled connections tells when the kernel had it; it costs each receive some 100 ns.
+    pub stamps: bool,
     /// How long a drain may take.
     pub drain: Duration,
     /// How long a core that has nothing to do spins before it sleeps.
@@ -138,6 +140,7 @@ impl<C> Plan<C> {
             keeper: None,
             neighbours: None,
             limits: Limits::default(),
+            stamps: false,
             drain: Duration::from_secs(10),
             spin: Duration::ZERO,
             stall: STALL,
@@ -164,6 +167,7 @@ struct Berth<C> {
     config: C,
     chance: Chance,
     limits: Limits,
+    stamps: bool,
     spin: Duration,
     stall: (Duration, fn(&str)),
     name: &'static str,
@@ -207,6 +211,7 @@ where
             config: plan.config.clone(),
             chance: Chance::new(plan.seed).within("core", index as u64),
             limits: plan.limits,
+            stamps: plan.stamps,
             spin: plan.spin,
             stall: (plan.stall, plan.warn),
             name: plan.name,
@@ -337,6 +342,8 @@ where
         drained: false,
         is_ending: false,
         fanout: 0,
+        stamps: berth.stamps.then(stamp::template),
+        receipt: None,
         said: PhantomData,
     };
     let mut core = Core::new(shard, io, buffers, berth.controls, berth.reports);

@@ -90,6 +90,8 @@ pub(crate) struct Conn {
     /// It is gone, and the shard is about to be told why.
     pub(crate) lost: Option<Why>,
     pub(crate) sent_at: Option<Instant>,
+    /// Receives bring the kernel's time of receipt.
+    pub(crate) stamped: bool,
     /// The address being dialled; the kernel reads it there.
     pub(crate) dialled: Option<Box<socket2::SockAddr>>,
 }
@@ -120,6 +122,7 @@ impl Conn {
             finished: false,
             lost: None,
             sent_at: None,
+            stamped: false,
             dialled: None,
         }
     }

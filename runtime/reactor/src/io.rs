@@ -97,6 +97,10 @@ pub(crate) struct Io<Said> {
     pub(crate) is_ending: bool,
     /// Tells of the event at hand.
     pub(crate) fanout: usize,
+    /// What receives with times are asked with, where times are asked for.
+    pub(crate) stamps: Option<Box<libc::msghdr>>,
+    /// When the kernel had the bytes at hand, where it told.
+    pub(crate) receipt: Option<Instant>,
     pub(crate) said: PhantomData<fn(Said)>,
 }
 

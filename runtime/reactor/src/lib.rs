@@ -26,6 +26,7 @@ mod net;
 mod ring;
 mod sleep;
 mod stall;
+mod stamp;
 mod stop;
 mod store;
 mod turn;

@@ -4,6 +4,7 @@
 use crate::conn::{Conn, Kind, Owner, Reading, SLICES_MAX, Stage, tag};
 use crate::io::{Happening, Io, patience_of};
 use crate::ring::Op;
+use crate::stamp;
 use machine::{Address, ConnId, Dial, End, Opened, Why};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
@@ -88,6 +89,7 @@ impl<Said> Io<Said> {
             Ok(socket) => {
                 let address = Box::new(to.clone());
                 let fd = socket.as_raw_fd();
+                held.stamped = self.stamps.is_some() && stamp::ask(fd).is_ok();
                 held.fd = Some(socket.into());
                 held.outstanding += 1;
                 let (at, len) = (address.as_ptr().cast(), address.len());
@@ -135,7 +137,12 @@ impl<Said> Io<Said> {
                         let (into, len) = (big.spare_capacity_mut().as_mut_ptr().cast(), need - big.len());
                         self.ring.receive_into(fd, into, len, tag(Op::ReceiveInto, conn));
                     }
-                    (_, Kind::Socket) => self.ring.receive(fd, tag(op, conn)),
+                    (_, Kind::Socket) => match &self.stamps {
+                        Some(template) if held.stamped => {
+                            self.ring.receive_stamped(fd, &raw const **template, tag(op, conn));
+                        }
+                        Some(_) | None => self.ring.receive(fd, tag(op, conn)),
+                    },
                 }
             }
             // What is armed fills small buffers; the rest of a large value is to come into its own.

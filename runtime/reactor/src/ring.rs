@@ -148,6 +148,11 @@ impl Ring {
         self.push(opcode::RecvMulti::new(types::Fd(fd), GROUP).build(), tag);
     }
 
+    /// The same with the kernel's time of receipt; `template` is read before this core's next turn.
+    pub(crate) fn receive_stamped(&mut self, fd: RawFd, template: *const libc::msghdr, tag: Tag) {
+        self.push(opcode::RecvMsgMulti::new(types::Fd(fd), template, GROUP).build(), tag);
+    }
+
     /// Receives at most `len` bytes to `into`, which must live until the completion.
     pub(crate) fn receive_into(&mut self, fd: RawFd, into: *mut u8, len: usize, tag: Tag) {
         let len = u32::try_from(len).unwrap_or(u32::MAX);

@@ -15,7 +15,7 @@ use crate::net::why_of;
 use crate::ring::{Buffers, Completion, Op};
 use crate::stall::{Step, spent};
 use crate::store::STORE_TIMER;
-use crate::{clock, link};
+use crate::{clock, link, stamp};
 use flume::{Receiver, Sender};
 use machine::{Blob, ConnId, End, Event, Gauges, Input, Opened, Order, Shard, Why};
 use std::collections::VecDeque;
@@ -297,10 +297,17 @@ where
             held.outstanding -= 1;
             held.reading = Reading::Idle;
         }
+        let mut result = result;
         if let Some(buffer) = buffer {
-            if result > 0 {
-                self.arrived(conn, Bytes::Provided(buffer, result as usize));
+            let mut from = 0;
+            if let (true, Some(template), 1..) = (held.stamped, &self.io.stamps, result) {
+                let open = stamp::open(self.buffers.bytes(buffer, result as usize), template, self.io.now);
+                (from, result, self.io.receipt) = (open.from, open.len as i32, open.at);
             }
+            if result > 0 {
+                self.arrived(conn, Bytes::Provided(buffer, from, result as usize));
+            }
+            self.io.receipt = None;
             self.buffers.give_back(buffer);
         }
         match result {
@@ -405,7 +412,7 @@ where
     /// Bytes have arrived: brought to the shard at once where nothing waits before them.
     fn arrived(&mut self, conn: ConnId, bytes: Bytes) {
         let bytes = match bytes {
-            Bytes::Provided(buffer, len) => self.buffers.bytes(buffer, len),
+            Bytes::Provided(buffer, from, len) => &self.buffers.bytes(buffer, from + len)[from..],
             Bytes::Piped(len) => &self.pipe_bytes[..len],
         };
         self.io.counters.bytes_in += bytes.len() as u64;
@@ -421,7 +428,8 @@ where
             }
             return self.bring_kept(conn);
         }
-        let mut input = Input::lent(bytes, now.at, held.sent_at);
+        let sent_at = held.sent_at;
+        let mut input = Input::lent(bytes, self.io.receipt.unwrap_or(now.at), sent_at);
         self.io.fanout = 0;
         self.shard.on_bytes(now, conn, &mut input, &mut self.io);
         spent(&mut self.shard, &mut self.io, Event::Bytes, 1);
@@ -449,9 +457,10 @@ where
         held.unbrought = came_behind;
         let mut left = if big.is_some() { Left::default() } else { std::mem::take(&mut held.left) };
         self.io.fanout = 0;
+        let received_at = self.io.receipt.unwrap_or(self.io.now.at);
         let need = if let Some(big) = big {
             let blob = Blob::from(big);
-            let mut input = Input::held(&blob, self.io.now.at, sent_at);
+            let mut input = Input::held(&blob, received_at, sent_at);
             self.shard.on_bytes(self.io.now, conn, &mut input, &mut self.io);
             spent(&mut self.shard, &mut self.io, Event::Bytes, 1);
             let (used, need) = input.outcome();
@@ -464,7 +473,7 @@ where
             }
             need
         } else {
-            let mut input = Input::lent(left.bytes(), self.io.now.at, sent_at);
+            let mut input = Input::lent(left.bytes(), received_at, sent_at);
             self.shard.on_bytes(self.io.now, conn, &mut input, &mut self.io);
             spent(&mut self.shard, &mut self.io, Event::Bytes, 1);
             let (used, need) = input.outcome();
@@ -573,6 +582,6 @@ where
 }
 
 enum Bytes {
-    Provided(u16, usize),
+    Provided(u16, usize, usize),
     Piped(usize),
 }
