@@ -2,11 +2,12 @@
 //!
 //! Scripts in `scripts/` stay thin and call this crate wherever there is logic. `tidy` holds the rules of the
 //! tree as data and checks them; `test` runs the parts of a full test one after another and counts them;
-//! `scale` runs several nodes and measures them; `peers` measures the hash table beside redis-server; `new-system` writes a sixth system to start from. The hard thing is to stay quick to build, for a stranger
+//! `scale` runs several nodes and measures them; `peers` measures the hash table beside other servers, `flamegraph` where its time goes; `new-system` writes a sixth system to start from. The hard thing is to stay quick to build, for a stranger
 //! waits for it first: so it depends on the command line, cargo's own metadata, and nothing of ours.
 
 #![forbid(unsafe_code)]
 
+mod flamegraph;
 mod new_system;
 mod parts;
 mod peers;
@@ -41,8 +42,10 @@ enum Task {
     Ci,
     /// Run several nodes on this machine and measure what they do together; scripts/scale builds them first
     Scale(Box<scale::Options>),
-    /// Measure the hash table beside redis-server, and beside itself; scripts/peers builds it first
+    /// Measure the hash table beside other servers, and beside itself; scripts/peers builds it first
     Peers(Box<peers::Options>),
+    /// Look where a server's time goes; scripts/flamegraph builds it first
+    Flamegraph(Box<flamegraph::Options>),
     /// Write systems/NAME: a small system that works, to start from
     NewSystem {
         /// Lower-case letters, digits and underscores, beginning with a letter
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Ci => parts::run(&root, parts::Which::Ci, None),
         Task::Scale(options) => scale::run(&root, &options),
         Task::Peers(options) => peers::run(&root, &options),
+        Task::Flamegraph(options) => flamegraph::run(&root, &options),
         Task::NewSystem { name } => new_system::write(&root, &name),
     };
     match done {

@@ -1,18 +1,19 @@
 //! `scripts/peers`: the hash table beside redis-server, and beside itself, on one machine in one run.
 //!
-//! Three questions: what a key costs in memory, whether a bound on memory holds and what it leaves in, and what a
-//! request costs that crosses cores. The hard thing is to be fair on few cores: a server that is measured alone has a
+//! What is asked: how many requests a second of processor time is worth beside other servers, what a key costs in
+//! memory, whether a bound on memory holds and what it leaves in, and what a request costs that crosses cores. The hard thing is to be fair on few cores: a server that is measured alone has a
 //! core of its own and the load another, both servers get the same requests, and where the load must share the
 //! server's cores the output says so and counts the server's processor time instead of the clock's.
 
 mod chance;
+pub(crate) mod contest;
 mod eviction;
 mod hops;
 mod memory;
 mod owners;
-mod record;
+pub(crate) mod record;
 mod resp;
-mod server;
+pub(crate) mod server;
 mod zipf;
 
 use clap::{Args, Subcommand};
@@ -33,6 +34,9 @@ pub(crate) struct Options {
 
 #[derive(Subcommand, Debug)]
 enum Question {
+    /// Requests for a processor second, dht on one core beside redis-server, memcached and bare loops
+    #[command(name = "dht")]
+    Contest(Box<contest::Options>),
     /// Resident bytes a key, dht on one core and redis-server
     #[command(name = "dht-memory")]
     Memory(memory::Options),
@@ -52,6 +56,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
     let dht = options.program.clone().unwrap_or_else(|| root.join("target/release/dht"));
     let load_before = record::load();
     let found = match &options.question {
+        Question::Contest(asked) => {
+            contest::prepare(root)?;
+            return contest::run(root, &dht, options.save.as_ref(), asked);
+        }
         Question::Memory(asked) => memory::measure(&dht, asked)?,
         Question::Eviction(asked) => eviction::measure(&dht, asked)?,
         Question::Hops(asked) => hops::measure(&dht, asked)?,
@@ -60,6 +68,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
     println!("\n{}", record::markdown(&found, &facts));
     match &options.save {
         None => Ok(()),
-        Some(folder) => record::keep(folder, &found, &facts),
+        Some(folder) => {
+            record::keep(folder, &found, &facts)?;
+            println!("kept in {}", folder.display());
+            Ok(())
+        }
     }
 }

@@ -7,8 +7,8 @@
 use super::resp::{Client, Reply};
 use std::fmt;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -25,11 +25,25 @@ const SETTLE_BYTES: u64 = 64 << 10;
 /// And is taken as it is after so many steps: five seconds.
 const SETTLE_STEPS_MAX: u32 = 20;
 
+/// How long a greeting may take to be answered.
+const GREETING_MAX: Duration = Duration::from_secs(2);
+/// Clients a server lets in, all of whom must find descriptors: ten thousand, and some to fill and to ask.
+const CLIENTS_MAX: &str = "12000";
+/// Connections that may wait to be accepted, so that ten thousand at once lose none.
+const BACKLOG: &str = "4096";
+/// Megabytes that memcached may fill: more than any measurement does, so that nothing is evicted.
+const MEMCACHED_MEGABYTES: &str = "1024";
+
 /// Which program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
     Dht,
     Redis,
+    Memcached,
+    /// A loop over io_uring that parses, looks up and answers, and nothing else.
+    BareUring,
+    /// The same over epoll.
+    BareEpoll,
 }
 
 impl fmt::Display for Kind {
@@ -37,12 +51,15 @@ impl fmt::Display for Kind {
         out.write_str(match self {
             Self::Dht => "dht",
             Self::Redis => "redis-server",
+            Self::Memcached => "memcached",
+            Self::BareUring => "kv_uring",
+            Self::BareEpoll => "kv_epoll",
         })
     }
 }
 
 /// One that runs.
-pub(super) struct Server {
+pub(crate) struct Server {
     kind: Kind,
     child: Child,
     at: SocketAddr,
@@ -53,24 +70,25 @@ pub(super) struct Server {
 impl Server {
     /// Starts it on these cores (`0,2-5`) and waits until it answers. `memory_max` bounds it in bytes, with
     /// allkeys-lru; `dht` is the program of that kind.
-    pub(super) fn start(
+    pub(crate) fn start(
         kind: Kind,
         dht: &Path,
         cores: &str,
         memory_max: Option<u64>,
     ) -> Result<Self, String> {
-        let mut command = Command::new("taskset");
-        command.args(["-c", cores, "setpriv", "--pdeathsig", "KILL"]);
+        let mut command = pinned(cores);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         match kind {
             Kind::Dht => Self::start_dht(command, dht, memory_max),
             Kind::Redis => Self::start_redis(command, memory_max),
+            Kind::Memcached => Self::start_memcached(command),
+            Kind::BareUring | Kind::BareEpoll => Self::start_bare(command, kind, dht, cores),
         }
     }
 
     fn start_dht(mut command: Command, dht: &Path, memory_max: Option<u64>) -> Result<Self, String> {
         command.arg(dht).args(["serve", "--log-level", "warn"]);
-        command.args(["--port", "0", "--frame-port", "0", "--core-port", "0"]);
+        command.args(["--port", "0", "--frame-port", "0", "--core-port", "0", "--max-clients", CLIENTS_MAX]);
         if let Some(bytes) = memory_max {
             command.args(["--max-memory", &bytes.to_string(), "--max-memory-policy", "allkeys-lru"]);
         }
@@ -88,15 +106,42 @@ impl Server {
 
     fn start_redis(mut command: Command, memory_max: Option<u64>) -> Result<Self, String> {
         require("redis-server", "redis-server")?;
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let at = free.map_err(|error| format!("no free port: {error}"))?;
+        let at = free_port()?;
         command.args(["redis-server", "--bind", "127.0.0.1", "--port", &at.port().to_string()]);
         command.args(["--save", "", "--appendonly", "no", "--loglevel", "warning"]);
+        command.args(["--maxclients", CLIENTS_MAX, "--tcp-backlog", BACKLOG]);
         if let Some(bytes) = memory_max {
             command.args(["--maxmemory", &bytes.to_string(), "--maxmemory-policy", "allkeys-lru"]);
         }
         command.stdout(Stdio::null());
         Self::spawn(command, Kind::Redis, at)?.await_answer()
+    }
+
+    /// One worker thread, as the others have one core; memcached's own housekeeping runs beside it on that core.
+    fn start_memcached(mut command: Command) -> Result<Self, String> {
+        require("memcached", "memcached")?;
+        let at = free_port()?;
+        command.args([
+            "memcached",
+            "--listen",
+            "127.0.0.1",
+            "--port",
+            &at.port().to_string(),
+            "--threads",
+            "1",
+        ]);
+        command.args(["--conn-limit", CLIENTS_MAX, "--listen-backlog", BACKLOG]);
+        command.args(["--memory-limit", MEMCACHED_MEGABYTES, "--udp-port", "0", "--user", "root"]);
+        command.stdout(Stdio::null());
+        Self::spawn(command, Kind::Memcached, at)?.await_answer()
+    }
+
+    /// Pins itself, and takes its port from anybody: so a free one is found before.
+    fn start_bare(mut command: Command, kind: Kind, program: &Path, cores: &str) -> Result<Self, String> {
+        let at = free_port()?;
+        command.arg(program).args(["--port", &at.port().to_string(), "--core", cores]);
+        command.stdout(Stdio::null());
+        Self::spawn(command, kind, at)?.await_answer()
     }
 
     fn spawn(mut command: Command, kind: Kind, at: SocketAddr) -> Result<Self, String> {
@@ -109,22 +154,50 @@ impl Server {
     fn await_answer(mut self) -> Result<Self, String> {
         let until = Instant::now() + READY_WITHIN;
         loop {
-            let answer = self.client().and_then(|mut client| client.ask(&[b"PING"]));
-            if answer == Ok(Reply::Simple("PONG".to_owned())) {
+            if self.greeted() {
                 return Ok(self);
             }
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(format!("{} ended at once with {status}", self.kind));
             }
             if Instant::now() > until {
-                return Err(format!("{} does not answer PING", self.kind));
+                return Err(format!("{} does not answer within {READY_WITHIN:?}", self.kind));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// Where it serves RESP.
-    pub(super) const fn at(&self) -> SocketAddr {
+    /// Whether it answers what its protocol has for that.
+    fn greeted(&self) -> bool {
+        match self.kind {
+            Kind::Memcached => self.greeted_as_memcached().is_ok_and(|answer| answer == *b"VERSION"),
+            Kind::Dht | Kind::Redis | Kind::BareUring | Kind::BareEpoll => {
+                let answer = self.client().and_then(|mut client| client.ask(&[b"PING"]));
+                answer == Ok(Reply::Simple("PONG".to_owned()))
+            }
+        }
+    }
+
+    fn greeted_as_memcached(&self) -> std::io::Result<[u8; 7]> {
+        let mut stream = TcpStream::connect(self.at)?;
+        stream.set_read_timeout(Some(GREETING_MAX))?;
+        stream.write_all(b"version\r\n")?;
+        let mut answer = [0; 7];
+        stream.read_exact(&mut answer)?;
+        Ok(answer)
+    }
+
+    pub(crate) const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it serves.
+    pub(crate) const fn at(&self) -> SocketAddr {
         self.at
     }
 
@@ -190,7 +263,7 @@ pub(super) fn allowed_cores() -> Vec<usize> {
 }
 
 /// Puts the load on the last core and leaves the first to a server: its name for [`Server::start`], and a sentence.
-pub(super) fn part_cores() -> Result<(String, String), String> {
+pub(crate) fn part_cores() -> Result<(String, String), String> {
     require("taskset", "util-linux")?;
     let cores = allowed_cores();
     let (first, last) = (cores[0], cores[cores.len() - 1]);
@@ -207,8 +280,26 @@ pub(super) fn part_cores() -> Result<(String, String), String> {
     Ok((first.to_string(), how))
 }
 
+/// The core that [`part_cores`] puts the load on.
+pub(crate) fn last_core() -> String {
+    allowed_cores().last().map_or_else(|| "0".to_owned(), usize::to_string)
+}
+
+/// The start of a command that runs on these cores and ends with us, however we end.
+pub(crate) fn pinned(cores: &str) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", cores, "setpriv", "--pdeathsig", "KILL"]);
+    command
+}
+
+/// Nobody listens there now. It comes from the kernel's own range, which it gives to nobody twice in short order.
+fn free_port() -> Result<SocketAddr, String> {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    free.map_err(|error| format!("no free port: {error}"))
+}
+
 /// A sentence when a program is not here.
-fn require(program: &str, package: &str) -> Result<(), String> {
+pub(crate) fn require(program: &str, package: &str) -> Result<(), String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     if std::env::split_paths(&path).any(|folder| folder.join(program).is_file()) {
         return Ok(());
