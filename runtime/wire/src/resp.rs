@@ -8,6 +8,7 @@
 mod fault;
 mod inline;
 mod number;
+mod plain;
 mod replies;
 mod reply;
 mod request;
@@ -15,6 +16,7 @@ mod writer;
 
 pub use fault::Fault;
 pub use number::integer;
+pub use plain::Plain;
 pub use replies::Replies;
 pub use reply::{Elements, Many, Reply, ReplyFault, ReplyLimits};
 pub use request::{Arguments, Limits, Reader, Request};

@@ -13,6 +13,7 @@ type Chunk = Box<[u8; CHUNK]>;
 
 /// Bytes by offset, in chunks.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Chunks {
     first: [Option<Chunk>; FIRST_CHUNKS],
     /// Boxed because few segments have them.

@@ -20,51 +20,63 @@ use machine::WallTime;
 /// A segment with so many entries is split before it takes another.
 pub(super) const SEGMENT_ENTRIES_MAX: usize = 64;
 
-/// Entries by a byte of their hashes. The order of the fields is that of the lines a look-up touches.
-#[derive(Debug)]
+/// Entries that share a piece of the index.
+const GROUP: usize = 16;
+const GROUPS_MORE: usize = SEGMENT_ENTRIES_MAX / GROUP - 1;
+
+/// A piece of the index: a byte of each hash, and where the records are.
+#[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
+struct Group {
+    tags: [u8; GROUP],
+    offsets: [u16; GROUP],
+}
+
+/// Entries by a byte of their hashes. The order of the fields is that of the lines a look-up touches: in a segment of
+/// few entries it needs the first line alone, for it ends with the way to the first chunk.
+#[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct Segment {
+    len: u8,
+    /// How many leading bits its hashes share.
+    pub(super) depth: u8,
+    /// How many bytes are holes.
+    dead: u16,
+    /// The segment that has what found no room in this one, which only hashes alike in all leading bits cause.
+    pub(super) next: Option<core::num::NonZeroU32>,
+    first: Group,
     /// The records, with holes.
     chunks: Chunks,
+    /// When it is to be walked for expired entries: not after the earliest deadline in it. Kept with the hints.
+    pub(super) walk_at: u64,
+    more: [Group; GROUPS_MORE],
     /// Boxed because hardly any segment has them.
     larges: Option<Box<Larges>>,
     /// Which places have an expiry.
     expiring: u64,
-    /// When it is to be walked for expired entries: not after the earliest deadline in it. Kept with the hints.
-    pub(super) walk_at: u64,
-    /// The segment that has what found no room in this one, which only hashes alike in all leading bits cause.
-    pub(super) next: Option<core::num::NonZeroU32>,
-    /// How many bytes are holes.
-    dead: u16,
-    len: u8,
-    /// How many leading bits its hashes share.
-    pub(super) depth: u8,
-    /// Puts the tags into a line of their own.
-    _apart: [u64; 2],
-    tags: [u8; SEGMENT_ENTRIES_MAX],
-    offsets: [u16; SEGMENT_ENTRIES_MAX],
 }
 
 /// Holes of fewer bytes are let be, so that a segment is not written anew by every other call.
 const DEAD_MIN: usize = CHUNK / 4;
 
-const _: () = assert!(size_of::<Segment>() == 320, "five cache lines: chunks, the rest, tags, offsets");
+const _: () = assert!(size_of::<Segment>() == 320, "five cache lines");
+const _: () =
+    assert!(core::mem::offset_of!(Segment, chunks) == 56, "the way to the first chunk ends the first line");
 const _: () = assert!(SEGMENT_ENTRIES_MAX * CHUNK <= 1 << u16::BITS, "offsets have 16 bits");
 
 impl Segment {
     pub(super) fn new(depth: u8) -> Self {
         Self {
-            chunks: Chunks::default(),
-            larges: None,
-            expiring: 0,
-            walk_at: NEVER,
-            next: None,
-            dead: 0,
             len: 0,
             depth,
-            _apart: [0; 2],
-            tags: [0; SEGMENT_ENTRIES_MAX],
-            offsets: [0; SEGMENT_ENTRIES_MAX],
+            dead: 0,
+            next: None,
+            first: Group::default(),
+            chunks: Chunks::default(),
+            walk_at: NEVER,
+            more: [Group::default(); GROUPS_MORE],
+            larges: None,
+            expiring: 0,
         }
     }
 
@@ -108,45 +120,76 @@ impl Segment {
     /// The first place whose hash has the same tag and that is the one.
     #[inline]
     fn find_alike(&self, hash: u32, is_it: impl Fn(usize) -> bool) -> Option<usize> {
-        let (words, _) = self.tags.as_chunks::<8>();
         let pattern = u64::from(tag(hash)) * LOW_BITS;
         let len = self.len();
-        for (word, tags) in words.iter().enumerate().take(len.div_ceil(8)) {
-            let mut equal = zero_bytes(u64::from_le_bytes(*tags) ^ pattern);
-            while equal != 0 {
-                let at = word * 8 + equal.trailing_zeros() as usize / 8;
-                if at >= len {
-                    return None;
+        let groups = core::iter::once(&self.first).chain(&self.more);
+        for (index, group) in groups.enumerate().take(len.div_ceil(GROUP)) {
+            let (words, _) = group.tags.as_chunks::<8>();
+            for (word, tags) in words.iter().enumerate() {
+                let mut equal = zero_bytes(u64::from_le_bytes(*tags) ^ pattern);
+                while equal != 0 {
+                    let at = index * GROUP + word * 8 + equal.trailing_zeros() as usize / 8;
+                    if at >= len {
+                        return None;
+                    }
+                    if is_it(at) {
+                        return Some(at);
+                    }
+                    equal &= equal - 1;
                 }
-                if is_it(at) {
-                    return Some(at);
-                }
-                equal &= equal - 1;
             }
         }
         None
     }
 
+    #[inline]
+    fn group(&self, at: usize) -> &Group {
+        if at < GROUP { &self.first } else { &self.more[at / GROUP - 1] }
+    }
+
+    #[inline]
+    fn group_mut(&mut self, at: usize) -> &mut Group {
+        if at < GROUP { &mut self.first } else { &mut self.more[at / GROUP - 1] }
+    }
+
+    /// Where the record at a place is.
+    #[inline]
+    fn offset(&self, at: usize) -> u16 {
+        self.group(at).offsets[at % GROUP]
+    }
+
+    #[inline]
+    fn set_offset(&mut self, at: usize, offset: u16) {
+        self.group_mut(at).offsets[at % GROUP] = offset;
+    }
+
+    #[inline]
+    fn tag_at(&self, at: usize) -> u8 {
+        self.group(at).tags[at % GROUP]
+    }
+
+    #[inline]
+    fn set_tag(&mut self, at: usize, tag: u8) {
+        self.group_mut(at).tags[at % GROUP] = tag;
+    }
+
     /// Reads what a look-up reads of the segment itself; the number means nothing.
     pub(super) fn touch_index(&self) -> u64 {
-        u64::from(self.tags[0])
-            + u64::from(self.len)
-            + u64::from(self.offsets[0])
-            + u64::from(self.offsets[32])
-            + u64::from(self.chunks.is_empty())
+        let more = if self.len() > GROUP { self.more[0].tags[0] ^ self.more[1].tags[0] } else { 0 };
+        u64::from(self.len) + u64::from(more) + u64::from(self.chunks.is_empty())
     }
 
     /// Reads two lines of what a look-up reads of the records; the number means nothing.
     pub(super) fn touch_record(&self, hash: u32) -> u64 {
         let Some(at) = self.find_alike(hash, |_| true) else { return 0 };
-        let bytes = self.chunks.at(self.offsets[at]);
+        let bytes = self.chunks.at(self.offset(at));
         u64::from(bytes[0]) + u64::from(bytes[bytes.len().min(LINE) - 1])
     }
 
     /// The record at a place.
     #[inline]
     pub(super) fn record(&self, at: usize) -> Record<'_> {
-        Record::at(self.chunks.at(self.offsets[at]))
+        Record::at(self.chunks.at(self.offset(at)))
     }
 
     /// The key at a place.
@@ -194,14 +237,14 @@ impl Segment {
             return self.larges.as_mut()?.get_mut(place).value_mut();
         }
         let (start, end) = record.value_range();
-        Some(&mut self.chunks.at_mut(self.offsets[at])[start..end])
+        Some(&mut self.chunks.at_mut(self.offset(at))[start..end])
     }
 
     /// Notes when the entry at a place was used, as `again` says from when it was before, unless it is expired at
     /// `now`. Whether it is not.
     #[inline]
     pub(super) fn mark_used(&mut self, at: usize, now: WallTime, again: impl FnOnce(Usage) -> Usage) -> bool {
-        let bytes = self.chunks.at_mut(self.offsets[at]);
+        let bytes = self.chunks.at_mut(self.offset(at));
         let record = Record::at(bytes);
         if record.is_expired(now) {
             return false;
@@ -219,7 +262,7 @@ impl Segment {
     /// neither is. Whether it did.
     #[inline]
     pub(super) fn overwrite(&mut self, at: usize, value: &[u8], deadline: u64) -> bool {
-        let bytes = self.chunks.at_mut(self.offsets[at]);
+        let bytes = self.chunks.at_mut(self.offset(at));
         let record = Record::at(bytes);
         let (start, end) = record.value_range();
         let fits = record.outside().is_none() && end - start == value.len();
@@ -243,7 +286,7 @@ impl Segment {
         used: Usage,
     ) -> usize {
         let at = self.len();
-        self.tags[at] = tag(hash);
+        self.set_tag(at, tag(hash));
         self.len += 1;
         let moved = self.lay(at, key, value, deadline, used, 0);
         self.note_expiring(at, deadline != NEVER);
@@ -273,7 +316,7 @@ impl Segment {
     pub(super) fn set_deadline(&mut self, at: usize, deadline: u64) -> usize {
         let record = self.record(at);
         if record.expires() && deadline != NEVER {
-            record::set_deadline(self.chunks.at_mut(self.offsets[at]), deadline);
+            record::set_deadline(self.chunks.at_mut(self.offset(at)), deadline);
             return 0;
         }
         if record.expires() == (deadline != NEVER) {

@@ -19,15 +19,16 @@ const NEAR_DEPTH_MAX: u8 = 5;
 /// Segments that lie in one piece.
 const CHUNK_SEGMENTS: usize = 64;
 
-/// Entries of one slot.
+/// Entries of one slot. What a look-up reads comes first, and in one line.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(super) struct SlotTable {
-    directory: Directory,
-    depth: u8,
-    /// Tells this table from earlier ones of the same slot.
-    pub(super) id: u32,
     /// The first segments.
     near: Vec<Segment>,
+    depth: u8,
+    directory: Directory,
+    /// Tells this table from earlier ones of the same slot.
+    pub(super) id: u32,
     /// Those after the first [`CHUNK_SEGMENTS`], so many in each.
     far: Vec<Vec<Segment>>,
     pub(super) len: usize,

@@ -3,9 +3,9 @@
 //! all first steps are made first, then all second ones: the processor has a dozen or so in flight. There is no
 //! prefetch without `unsafe`, so these are plain loads whose sum is kept from being optimized away.
 
-use super::{Aim, Table};
 use super::segment::Segment;
 use super::slot_table::SlotTable;
+use super::{Aim, Table};
 use core::hint::black_box;
 
 /// Keys warmed in one go. A first-level cache of 32 KiB holds what that many bring.

@@ -201,7 +201,14 @@ impl Reader {
         self.limits = Limits { request_max: limits.request_max.min(u32::MAX as usize), ..limits };
     }
 
+    /// Whether nothing of a request in pieces was read: what comes next begins one.
+    #[inline]
+    pub fn is_at_start(&self) -> bool {
+        self.partial.is_none()
+    }
+
     /// The limits in force.
+    #[inline]
     pub fn limits(&self) -> Limits {
         self.limits
     }

@@ -29,7 +29,7 @@ impl Segment {
     pub(super) fn lay_draft(&mut self, at: usize, draft: &Draft<'_>, old: usize) -> usize {
         let size = draft.size();
         if size <= old {
-            draft.write(self.chunks.at_mut(self.offsets[at]));
+            draft.write(self.chunks.at_mut(self.offset(at)));
             self.dead += (old - size) as u16;
             return self.tidy();
         }
@@ -38,8 +38,9 @@ impl Segment {
         if !self.chunks.has_room(size) && usize::from(self.dead) >= CHUNK / 2 {
             moved = self.write_anew(Some(at));
         }
-        self.offsets[at] = self.chunks.take(size);
-        draft.write(self.chunks.at_mut(self.offsets[at]));
+        let offset = self.chunks.take(size);
+        self.set_offset(at, offset);
+        draft.write(self.chunks.at_mut(offset));
         moved
     }
 
@@ -55,11 +56,11 @@ impl Segment {
         let mut chunks = Chunks::default();
         let mut moved = 0;
         for at in (0..self.len()).filter(|at| Some(*at) != except) {
-            let old = self.chunks.at(self.offsets[at]);
+            let old = self.chunks.at(self.offset(at));
             let size = Record::at(old).size();
             let new = chunks.take(size);
             chunks.at_mut(new)[..size].copy_from_slice(&old[..size]);
-            self.offsets[at] = new;
+            self.set_offset(at, new);
             moved += 1;
         }
         self.chunks = chunks;
@@ -76,8 +77,8 @@ impl Segment {
             self.take_large(place);
         }
         let last = self.len() - 1;
-        self.tags[at] = self.tags[last];
-        self.offsets[at] = self.offsets[last];
+        self.set_tag(at, self.tag_at(last));
+        self.set_offset(at, self.offset(last));
         self.note_expiring(at, self.expiring & (1 << last) != 0);
         self.note_expiring(last, false);
         self.len -= 1;
@@ -85,15 +86,16 @@ impl Segment {
 
     /// Gives the entry at a place to another segment, where there must be room. It must not be used here any more.
     pub(super) fn hand_over(&mut self, at: usize, to: &mut Self) {
-        let bytes = self.chunks.at(self.offsets[at]);
+        let bytes = self.chunks.at(self.offset(at));
         let record = Record::at(bytes);
         let (size, outside) = (record.size(), record.outside());
         let place = to.len();
         to.note_expiring(place, record.expires());
-        to.tags[place] = self.tags[at];
-        to.offsets[place] = to.chunks.take(size);
+        let offset = to.chunks.take(size);
+        to.set_tag(place, self.tag_at(at));
+        to.set_offset(place, offset);
         to.len += 1;
-        let there = to.chunks.at_mut(to.offsets[place]);
+        let there = to.chunks.at_mut(offset);
         there[..size].copy_from_slice(&bytes[..size]);
         if let Some(outside) = outside {
             let large = self.take_large(outside);
@@ -122,7 +124,7 @@ impl Segment {
         let mut taken: Vec<(u16, usize)> = Vec::new();
         for at in 0..self.len() {
             assert_eq!(self.record(at).expires(), self.expiring & (1 << at) != 0);
-            taken.push((self.offsets[at], self.record(at).size()));
+            taken.push((self.offset(at), self.record(at).size()));
         }
         assert!(self.expiring.checked_shr(self.len.into()).unwrap_or(0) == 0, "no entry, no expiry");
         taken.sort_unstable();
