@@ -18,6 +18,7 @@ pub mod counters;
 pub mod line;
 pub mod peer;
 pub mod shard;
+pub mod spread;
 
 pub use shard::Balancer;
 
