@@ -58,6 +58,7 @@ pub(crate) struct Counters {
     pub(crate) completions: u64,
     pub(crate) parks: u64,
     pub(crate) long_parks: u64,
+    pub(crate) idle_nanos: u64,
     pub(crate) sends: u64,
     pub(crate) accepted: u64,
     pub(crate) bytes_in: u64,

@@ -34,8 +34,14 @@ where
     let bells = Bells::new(core.io.lanes.mailbox().wake_fd())?;
     let mut busy_at = clock::instant();
     let mut gave_way_at = busy_at;
+    let mut idle_since = None;
     while !core.stopping {
         let busy = core.turn();
+        let began = core.io.now.at;
+        if let Some(since) = idle_since {
+            core.io.counters.idle_nanos += began.nanos_since(since);
+        }
+        idle_since = (!busy).then_some(began);
         let now = core.io.stopwatch.at();
         if busy {
             busy_at = now;
