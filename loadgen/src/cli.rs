@@ -102,6 +102,16 @@ pub struct RunArgs {
     #[arg(long, value_parser = units::cores)]
     pub cores: Option<std::vec::Vec<usize>>,
 
+    /// How long a worker with nothing to do looks on before it sleeps. Waking takes some 20 µs, which are then in the
+    /// reading delay. 1ms where --cores names cores for us alone, else 0s.
+    #[arg(long, value_parser = units::span)]
+    pub spin: Option<Duration>,
+
+    /// Where the server counts its requests, to be compared with ours: http://HOST:PORT/metrics#NAME. RESP servers
+    /// are asked by INFO.
+    #[arg(long)]
+    pub metric: Option<String>,
+
     /// A connection whose oldest request waits longer than this is closed and counted.
     #[arg(long, default_value = "5s", value_parser = units::span)]
     pub timeout: Duration,

@@ -12,10 +12,12 @@
 
 pub mod cli;
 pub mod client;
+pub mod counters;
 pub mod dialler;
 pub mod discover;
 pub mod doctor;
 pub mod environment;
+pub mod files;
 pub mod keys;
 pub mod live;
 pub mod pace;

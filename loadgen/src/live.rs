@@ -2,7 +2,7 @@
 //! the workers' processor time is looked at, because that is the main thread's only regular moment.
 
 use crate::environment::Usage;
-use crate::plan::Load;
+use crate::plan::{Load, Run};
 use crate::stage::Stage;
 use crate::tally::histogram;
 use crate::units::{shown_count, shown_micros};
@@ -10,7 +10,7 @@ use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use machine::Gauges;
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks.
 pub const PERIOD: Duration = Duration::from_secs(1);
@@ -22,6 +22,35 @@ pub struct Live {
     shown_second: Option<i64>,
     /// At the first and at the latest look within the measured time.
     usage: Option<(Usage, Usage)>,
+    /// Whether workers look on instead of sleeping: then their processors are always used, and what counts is the
+    /// time in which they had something to do.
+    spins: bool,
+    idle: Option<(Idle, Idle)>,
+}
+
+/// How long each core had nothing to do, up to a moment.
+#[derive(Clone, Debug)]
+struct Idle {
+    at: Instant,
+    micros: Vec<i64>,
+}
+
+impl Idle {
+    fn now(cores: &[Gauges]) -> Self {
+        let micros = cores.iter().map(|core| core.number("reactor_idle_us_total")).collect();
+        Self { at: Instant::now(), micros }
+    }
+
+    /// The share of the time since `earlier` in which the busiest core had something to do.
+    fn busiest_since(&self, earlier: &Self) -> Option<f64> {
+        let span = self.at.duration_since(earlier.at).as_secs_f64();
+        let idle = self.micros.iter().zip(&earlier.micros).map(|(now, then)| (now - then) as f64 / 1e6);
+        if span < 0.5 {
+            None
+        } else {
+            idle.reduce(f64::min).map(|least| (1.0 - least / span).clamp(0.0, 1.0))
+        }
+    }
 }
 
 /// What all cores' gauges say.
@@ -60,21 +89,23 @@ impl Look {
 impl Live {
     /// Nothing seen yet.
     #[must_use]
-    pub fn new(load: &Load) -> Self {
+    pub fn new(run: &Run) -> Self {
+        let load = &run.load;
         let seconds = load.duration.map(|duration| (load.warm_up + duration).as_secs());
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{elapsed:>4} {bar:24} {msg}");
             let bar = ProgressBar::new(seconds.unwrap_or(0));
             bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Self { load: load.clone(), bar, shown_second: None, usage: None }
+        let spins = !run.spin.is_zero();
+        Self { load: load.clone(), bar, shown_second: None, usage: None, spins, idle: None }
     }
 
     /// Shows what there is to show.
     pub fn look(&mut self, cores: &[Gauges]) {
         let Some(look) = Look::at(cores) else { return };
         if look.stage == Stage::Running {
-            self.watch_usage(look.second);
+            self.watch_usage(look.second, cores);
         }
         if let Some(line) = self.line(&look) {
             match &self.bar {
@@ -90,7 +121,8 @@ impl Live {
     /// The busiest worker's share of its processor, in the measured time.
     #[must_use]
     pub fn busy(&self) -> Option<f64> {
-        self.usage.as_ref().and_then(|(first, last)| last.busiest_since(first))
+        let idle = self.idle.as_ref().and_then(|(first, last)| last.busiest_since(first));
+        idle.or_else(|| self.usage.as_ref().and_then(|(first, last)| last.busiest_since(first)))
     }
 
     /// Nothing more will be shown.
@@ -100,8 +132,16 @@ impl Live {
         }
     }
 
-    fn watch_usage(&mut self, second: i64) {
+    fn watch_usage(&mut self, second: i64, cores: &[Gauges]) {
         if Duration::from_secs(second.max(0) as u64) < self.load.warm_up {
+            return;
+        }
+        if self.spins {
+            let now = Idle::now(cores);
+            match &mut self.idle {
+                None => self.idle = Some((now.clone(), now)),
+                Some((_, last)) => *last = now,
+            }
             return;
         }
         let now = Usage::now();
@@ -169,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_second_is_shown_once_and_for_all_cores() {
-        let mut live = Live::new(&Load::default());
+        let mut live = Live::new(&crate::report::tests::report().run);
         let cores = [core(Stage::Running, 3, 100), core(Stage::Running, 3, 200)];
         let expected = "   4 s            2/s  errors 2  p50 100 µs  p99 200 µs  p99.9 200 µs  max 200 µs";
         assert_eq!(line(&mut live, &cores).as_deref(), Some(expected));
@@ -178,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_slowest_core_decides_the_stage_and_a_silent_one_hides_it() {
-        let mut live = Live::new(&Load::default());
+        let mut live = Live::new(&crate::report::tests::report().run);
         let cores = [core(Stage::Connecting, 0, 1), core(Stage::Running, 0, 1)];
         assert_eq!(line(&mut live, &cores).as_deref(), Some("connecting 10 of 50"));
         assert_eq!(line(&mut live, &[core(Stage::Running, 0, 1), Gauges::new()]), None);

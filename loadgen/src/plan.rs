@@ -25,6 +25,9 @@ pub const PIPELINE_MAX: u64 = 65_536;
 pub const FLIGHT_BYTES_MAX: usize = 32 << 20;
 /// The longest value.
 pub const VALUE_SIZE_MAX: usize = 16 << 20;
+/// How long a worker on a core of its own looks on before it sleeps: over the time between requests at any rate at
+/// which the time a sleeper takes to wake matters.
+pub const SPIN: Duration = Duration::from_millis(1);
 /// The longest key.
 pub const KEY_SIZE_MAX: usize = 64 << 10;
 
@@ -127,6 +130,10 @@ pub struct Run {
     pub command: String,
     /// Kernel numbers of the cores to run on; every core allowed when empty.
     pub cores: Vec<usize>,
+    /// How long a worker that has nothing to do looks on before it sleeps.
+    pub spin: Duration,
+    /// Where the server's own count of requests is to be read, for who is not asked by INFO.
+    pub metric: Option<String>,
     /// Where the results go.
     pub out: Option<PathBuf>,
     /// Whether an invalid result is an exit status of its own.
@@ -190,7 +197,10 @@ impl Run {
             load,
             target: typed.target,
             command,
+            // Cores that were given to us are ours to use up; else a sleeping worker leaves its core to the server.
+            spin: typed.spin.unwrap_or(if typed.cores.is_some() { SPIN } else { Duration::ZERO }),
             cores: typed.cores.unwrap_or_default(),
+            metric: typed.metric,
             out: typed.out,
             strict: typed.strict,
             git_commit: typed.git_commit,

@@ -2,6 +2,7 @@
 //! to say what is wrong before the run rather than after it.
 
 use crate::client::{Client, Outcomes};
+use crate::counters::Reading;
 use crate::doctor;
 use crate::environment::Environment;
 use crate::live::{Live, PERIOD};
@@ -54,11 +55,14 @@ pub fn measure(run: Run) -> Result<Report, Fatal> {
         std::fs::create_dir_all(folder).map_err(|error| unwritable(&error, folder))?;
     }
     let environment = Environment::before(&run.git_commit);
-    let live = Arc::new(Mutex::new(Live::new(&run.load)));
+    let before = Reading::take(&run.load, run.metric.as_deref());
+    let live = Arc::new(Mutex::new(Live::new(&run)));
     let shown = live.clone();
     let plan = Plan {
         cores: run.cores.clone(),
         seed: run.load.seed,
+        stamps: true,
+        spin: run.spin,
         drain: run.load.timeout + Duration::from_secs(1),
         watch: Some((PERIOD, Box::new(move |cores| lock(&shown).look(cores)))),
         ..Plan::new("loadgen", run.load.clone())
@@ -68,7 +72,10 @@ pub fn measure(run: Run) -> Result<Report, Fatal> {
     let cores = clients.len() as u16;
     let outcomes: Vec<Outcomes> = clients.into_iter().map(Client::into_outcomes).collect();
     let hash = operations_hash(&run.load, cores);
-    let report = Report::new(run, hash, &outcomes, lock(&live).busy(), environment.after());
+    let written = outcomes.iter().map(|core| core.tally.written).sum();
+    let after = Reading::take(&run.load, run.metric.as_deref());
+    let server = before.zip(after).and_then(|(before, after)| before.until(after, written));
+    let report = Report::new(run, hash, &outcomes, lock(&live).busy(), server, environment.after());
     match report.facts.connections {
         (_, 0) if !report.facts.cut_short => Err(Fatal {
             status: STATUS_UNREACHABLE,

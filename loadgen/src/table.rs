@@ -38,6 +38,15 @@ pub fn table(report: &Report) -> String {
     if let Some(busy) = report.facts.busy {
         line("busy", format!("{:.0} % of the busiest worker's processor", busy * 100.0));
     }
+    if let Some(server) = report.server {
+        let (counted, written) = (shown_count(server.counted), shown_count(server.written));
+        let differ = if server.differ() { ": THEY DIFFER" } else { "" };
+        line("server", format!("counted {counted} requests, of {written} that were written{differ}"));
+    }
+    let hiccup = Percentiles::of(&report.tally.hiccup);
+    let (p99, max) = (shown_micros(hiccup.p99), shown_micros(hiccup.max));
+    let stalled = shown_micros(report.facts.stalled.as_micros() as u64);
+    line("hiccups", format!("p99 {p99}, max {max} behind a tick of 1 ms; {stalled} taken by the machine"));
     text.push('\n');
     latencies(report, &mut text);
     let _ = writeln!(text, "\n{}", report.verdict.said());
