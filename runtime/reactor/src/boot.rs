@@ -10,7 +10,7 @@ use crate::keeper::{Keeper, KeeperSeat};
 use crate::lane::{Lanes, Mailbox, Parcel, Seats};
 use crate::link::{Links, Neighbours};
 use crate::listen::{Doors, Listeners};
-use crate::log::{Log, Replayed};
+use crate::log::{Keeping, Log};
 use crate::ring::{Buffers, Ring};
 use crate::stall::Stopwatch;
 use crate::store::Store;
@@ -90,6 +90,8 @@ pub struct Plan<C> {
     pub data: Option<PathBuf>,
     /// The version of what the system logs.
     pub log_version: u32,
+    /// How logs are kept.
+    pub keeping: Keeping,
     /// Who starts children; forked before any thread.
     pub keeper: Option<Keeper>,
     /// The other nodes, for a system that runs on several.
@@ -137,6 +139,7 @@ impl<C> Plan<C> {
             doors: Doors::default(),
             data: None,
             log_version: 1,
+            keeping: Keeping::default(),
             keeper: None,
             neighbours: None,
             limits: Limits::default(),
@@ -172,6 +175,7 @@ struct Berth<C> {
     stall: (Duration, fn(&str)),
     name: &'static str,
     log_version: u32,
+    keeping: Keeping,
     data: Option<PathBuf>,
     doors: Doors,
     neighbours: Option<Neighbours>,
@@ -216,6 +220,7 @@ where
             stall: (plan.stall, plan.warn),
             name: plan.name,
             log_version: plan.log_version,
+            keeping: plan.keeping.clone(),
             data: plan.data.clone(),
             doors: plan.doors.clone(),
             neighbours: plan.neighbours.clone(),
@@ -358,14 +363,18 @@ where
 fn open_log<S: Shard>(berth: &Berth<S::Config>, shard: &mut S) -> Result<Option<Log>, Fatal> {
     let Some(data) = &berth.data else { return Ok(None) };
     let (name, core) = (berth.name, berth.seat.core.0);
+    let (version, keeping) = (berth.log_version, &berth.keeping);
     let (log, found) =
-        Log::open(data, berth.seat, name, berth.log_version, &mut |kept| shard.on_replay(kept))?;
-    if found.torn_bytes > 0 {
-        let Replayed { parts, records, torn_bytes } = found;
+        Log::open(data, berth.seat, name, version, keeping, &mut |kept| shard.on_replay(kept))?;
+    if found.is_torn {
         eprintln!(
-            "{name}: core {core} kept {parts} snapshot parts and {records} records; {torn_bytes} bytes of an \
-             unfinished write at the end were never acknowledged and are gone"
+            "{name}: core {core} kept {} snapshot parts and {} records; what stood behind them was an unfinished \
+             write, was never acknowledged, and is gone",
+            found.parts, found.records
         );
+    }
+    if core == 0 && !log.is_direct() {
+        eprintln!("{name}: the file system of {} writes through the page cache", data.display());
     }
     Ok(Some(log))
 }

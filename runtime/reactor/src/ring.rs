@@ -173,14 +173,18 @@ impl Ring {
         self.push(opcode::Read::new(types::Fd(fd), into.cast(), 8).build(), tag);
     }
 
-    /// Writes to a file; the bytes must live until the completion.
-    pub(crate) fn write_at(&mut self, fd: RawFd, bytes: *const u8, len: usize, offset: u64, tag: Tag) {
-        let len = u32::try_from(len).unwrap_or(u32::MAX);
-        self.push(opcode::Write::new(types::Fd(fd), bytes, len).offset(offset).build(), tag);
+    /// Writes to a file; the bytes must live until the completion. `is_synced`: they are safe by then.
+    pub(crate) fn write_at(&mut self, fd: RawFd, bytes: &[u8], offset: u64, is_synced: bool, tag: Tag) {
+        let len = u32::try_from(bytes.len()).expect("a write has its bound");
+        let flags = if is_synced { libc::RWF_DSYNC } else { 0 };
+        let write = opcode::Write::new(types::Fd(fd), bytes.as_ptr(), len).offset(offset).rw_flags(flags);
+        self.push(write.build(), tag);
     }
 
-    pub(crate) fn sync(&mut self, fd: RawFd, tag: Tag) {
-        self.push(opcode::Fsync::new(types::Fd(fd)).build(), tag);
+    /// Syncs a file; `is_data`: only what is needed to read its bytes again.
+    pub(crate) fn sync(&mut self, fd: RawFd, is_data: bool, tag: Tag) {
+        let flags = if is_data { types::FsyncFlags::DATASYNC } else { types::FsyncFlags::empty() };
+        self.push(opcode::Fsync::new(types::Fd(fd)).flags(flags).build(), tag);
     }
 
     pub(crate) fn cancel(&mut self, target: Tag) {

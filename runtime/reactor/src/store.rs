@@ -1,31 +1,37 @@
-//! A core's log, driven by its ring: at most one write or sync in flight, and what the disk says told to the shard.
+//! A core's log, driven by its ring: at most one operation for records and one for chores in flight, and what the
+//! disk says told to the shard.
 
 use crate::io::{Happening, Io};
-use crate::log::{Log, Operation};
+use crate::log::{Lane, Log, Operation, RETRY_MS};
 use crate::ring::{Op, Tag};
 use machine::{LogMark, Stored, TimerId};
 use std::time::Duration;
 
-/// Bytes that may wait for the disk before nothing more is taken from sockets.
+/// Bytes of records that may wait for the disk before nothing more is taken from sockets.
 const WAITING_MAX: usize = 16 * 1024 * 1024;
+/// The same for parts of a snapshot, which a shard is to save in pieces; more is a bug of the shard's, but not a
+/// reason to lose it.
+const SAVING_MAX: usize = 256 * 1024 * 1024;
 /// When a full disk is tried again.
-const RETRY: Duration = Duration::from_millis(250);
+const RETRY: Duration = Duration::from_millis(RETRY_MS);
 /// The internal timer for it.
 pub(crate) const STORE_TIMER: TimerId = TimerId(2);
 
 /// Where a core keeps things, if it does.
 pub(crate) struct Store {
     log: Option<Log>,
-    in_flight: bool,
-    /// There was no room at the last try.
-    full: bool,
+    /// By lane.
+    in_flight: [bool; 2],
+    is_retrying: bool,
     /// Something was logged where nothing can be kept.
     refused: bool,
+    /// Groups of records made safe, for the gauges.
+    pub(crate) groups: u64,
 }
 
 impl Store {
     pub(crate) fn new(log: Option<Log>) -> Self {
-        Self { log, in_flight: false, full: false, refused: false }
+        Self { log, in_flight: [false; 2], is_retrying: false, refused: false, groups: 0 }
     }
 
     pub(crate) fn append(&mut self, record: &[u8]) -> LogMark {
@@ -55,66 +61,69 @@ impl Store {
     /// Whether so much waits for the disk that no more should be taken in. Not while it is full: reads go on, and
     /// a shard that was told logs nothing.
     pub(crate) fn is_full(&self) -> bool {
-        !self.full && self.log.as_ref().is_some_and(|log| log.waiting() > WAITING_MAX)
+        let Some(log) = &self.log else { return false };
+        (log.waiting() > WAITING_MAX && !log.is_full()) || log.saving() > SAVING_MAX
     }
 
     /// Whether all that was asked is safe, or cannot be.
     pub(crate) fn is_done(&self) -> bool {
-        !self.in_flight && (self.full || self.log.as_ref().is_none_or(Log::is_idle))
+        let Some(log) = &self.log else { return true };
+        !self.is_in_flight() && (log.wants_retry() || log.is_idle())
     }
 
     /// Whether the disk is at work on bytes of ours.
     pub(crate) fn is_in_flight(&self) -> bool {
-        self.in_flight
+        self.in_flight.contains(&true)
     }
 
     pub(crate) fn waiting(&self) -> usize {
-        self.log.as_ref().map_or(0, Log::waiting)
+        self.log.as_ref().map_or(0, |log| log.waiting() + log.saving())
     }
 }
 
 impl<Said> Io<Said> {
-    /// Hands the disk its next piece of work.
+    /// Hands the disk its next pieces of work.
     pub(crate) fn flush_store(&mut self) {
         if std::mem::take(&mut self.store.refused) {
             self.happenings.push_back(Happening::Stored(Stored::Failed));
         }
-        if self.store.in_flight {
-            return;
-        }
-        let Some(operation) = self.store.log.as_mut().and_then(Log::next_operation) else { return };
-        self.store.in_flight = true;
-        let tag = Tag::new(Op::Log, 0, 0);
-        match operation {
-            Operation::Write { fd, offset, bytes } => {
-                self.ring.write_at(fd, bytes.as_ptr(), bytes.len(), offset, tag);
+        let Some(log) = &mut self.store.log else { return };
+        for (index, lane) in Lane::ALL.into_iter().enumerate() {
+            if self.store.in_flight[index] {
+                continue;
             }
-            Operation::Sync { fd } => self.ring.sync(fd, tag),
+            let Some(operation) = log.next_operation(lane) else { continue };
+            self.store.in_flight[index] = true;
+            let tag = Tag::new(Op::Log, index as u32, 0);
+            match operation {
+                Operation::Write { fd, offset, bytes, is_synced } => {
+                    self.ring.write_at(fd, bytes, offset, is_synced, tag);
+                }
+                Operation::Sync { fd, is_data } => self.ring.sync(fd, is_data, tag),
+            }
+        }
+        if log.wants_retry() && !self.store.is_retrying {
+            self.store.is_retrying = true;
+            self.patience.set(STORE_TIMER, Some(self.now.at + RETRY));
         }
     }
 
-    /// The disk's answer.
-    pub(crate) fn stored(&mut self, result: i32) {
-        self.store.in_flight = false;
+    /// The disk's answer for a lane.
+    pub(crate) fn stored(&mut self, lane: u32, result: i32) {
+        let index = lane as usize;
+        self.store.in_flight[index] = false;
         let Some(log) = &mut self.store.log else { return };
-        for what in log.completed(result) {
-            match what {
-                Stored::Full => {
-                    self.store.full = true;
-                    self.patience.set(STORE_TIMER, Some(self.now.at + RETRY));
-                }
-                Stored::Logged(_) | Stored::Saved(_) => self.store.full = false,
-                Stored::Failed => {}
-            }
+        if let Some(what) = log.completed(Lane::ALL[index], result) {
+            self.store.groups += u64::from(matches!(what, Stored::Logged(_)));
             self.happenings.push_back(Happening::Stored(what));
         }
     }
 
     /// Tries a full disk again.
     pub(crate) fn retry_store(&mut self) {
+        self.store.is_retrying = false;
         if let Some(log) = &mut self.store.log {
             log.retry();
-            self.patience.set(STORE_TIMER, self.store.full.then(|| self.now.at + RETRY));
         }
     }
 }

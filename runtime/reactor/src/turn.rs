@@ -272,7 +272,7 @@ where
         match (tag.op, key.map(ConnId)) {
             (Op::Wake, _) => self.listen_for_wakes(),
             (Op::Accept, _) => self.io.accepted(tag.index, result, more),
-            (Op::Log, _) => self.io.stored(result),
+            (Op::Log, _) => self.io.stored(tag.index, result),
             (Op::Keeper, _) => self.io.hear_keeper(tag.index),
             (Op::Cancel, _) => {}
             (Op::Receive, Some(conn)) => self.received(conn, completion),

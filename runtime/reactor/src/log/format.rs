@@ -1,8 +1,10 @@
 //! How a log and a snapshot look on disk: a header of 64 bytes, then records, each with its length and checksum.
 //! The hard thing is to know a torn tail (the power went while the last group was written: normal) from damage
-//! among records that were safe (never to be passed over). The checksum of a record covers its place too, so no
-//! stale bytes look like a record; and each group ends with a *notice* of what was safe when it was written, so a
-//! readable notice beyond an unreadable record says that this record had been safe.
+//! among records that were safe (never to be passed over). Files are used again and again, so stale bytes lie behind
+//! the end. The checksum of a record covers its place and the *salt* of its file, a random number that no client
+//! knows, so nothing stale and nothing that a client wrote looks like a record. And each group ends with a *notice*
+//! of what was safe when it was written, so a readable notice beyond an unreadable record says that this record had
+//! been safe.
 
 use machine::Seat;
 
@@ -16,7 +18,7 @@ pub(super) const NOTICE: usize = PREFIX + 8;
 pub const RECORD_MAX: usize = (1 << 30) - 1;
 
 const MAGIC: [u8; 8] = *b"RINGWISE";
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 const NAME_MAX: usize = 16;
 
 /// What a file holds.
@@ -44,6 +46,10 @@ pub(super) struct Header {
     pub(super) seat: Seat,
     /// The mark of the first byte after the header; 0 in a snapshot.
     pub(super) base: u64,
+    /// What checksums of its records begin with.
+    pub(super) salt: u64,
+    /// Which of this log's segments it is, counted from its first; 0 in a snapshot.
+    pub(super) number: u32,
 }
 
 /// What a header's bytes turned out to be.
@@ -69,6 +75,8 @@ impl Header {
         bytes[36..38].copy_from_slice(&self.seat.cores.to_le_bytes());
         bytes[38..40].copy_from_slice(&FORMAT.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.base.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.salt.to_le_bytes());
+        bytes[56..60].copy_from_slice(&self.number.to_le_bytes());
         let checksum = crc32fast::hash(&bytes[..60]);
         bytes[60..64].copy_from_slice(&checksum.to_le_bytes());
         bytes
@@ -95,7 +103,15 @@ impl Header {
             cores: half(bytes, 36),
         };
         let system = String::from_utf8_lossy(name).into_owned();
-        Read::Header(Self { holds, system, version: word(bytes, 28), seat, base: long(bytes, 40) })
+        Read::Header(Self {
+            holds,
+            system,
+            version: word(bytes, 28),
+            seat,
+            base: long(bytes, 40),
+            salt: long(bytes, 48),
+            number: word(bytes, 56),
+        })
     }
 }
 
@@ -104,6 +120,8 @@ impl Header {
 pub(super) enum Kind {
     /// A record or part of the shard's.
     Data,
+    /// The log was opened again: everything before this mark was safe, and records behind it have another salt.
+    Life,
     /// Ends a group: everything before this mark was safe.
     Notice,
     /// Ends a snapshot: the mark it stands for, and how many parts it has.
@@ -114,6 +132,7 @@ impl Kind {
     const fn bits(self) -> u32 {
         match self {
             Self::Data => 0,
+            Self::Life => 1 << 30,
             Self::Notice => 2 << 30,
             Self::End => 3 << 30,
         }
@@ -129,33 +148,51 @@ pub(super) struct Prefix {
 }
 
 impl Prefix {
-    pub(super) fn read(bytes: [u8; PREFIX]) -> Option<Self> {
+    pub(super) fn read(bytes: [u8; PREFIX]) -> Self {
         let first = word(&bytes, 0);
         let kind = match first >> 30 {
             0 => Kind::Data,
+            1 => Kind::Life,
             2 => Kind::Notice,
-            3 => Kind::End,
-            _ => return None,
+            _ => Kind::End,
         };
-        Some(Self { kind, length: (first as usize) & RECORD_MAX, checksum: word(&bytes, 4) })
+        Self { kind, length: (first as usize) & RECORD_MAX, checksum: word(&bytes, 4) }
     }
 
-    /// Whether this is the payload that was written, at this place.
-    pub(super) fn fits(&self, place: u64, payload: &[u8]) -> bool {
-        self.length == payload.len() && self.checksum == checksum(place, self.kind, payload)
+    /// Whether this is the payload that was written, at this place of a file with this salt.
+    pub(super) fn fits(&self, salt: u64, place: u64, payload: &[u8]) -> bool {
+        self.length == payload.len() && self.checksum == checksum(salt, place, self.kind, payload)
     }
 }
 
-/// Appends a record whose first byte will stand at this place.
-pub(super) fn put(into: &mut Vec<u8>, place: u64, kind: Kind, payload: &[u8]) {
+/// Appends a record without its checksum, which depends on where it will stand: see [`seal`].
+pub(super) fn put(into: &mut Vec<u8>, kind: Kind, payload: &[u8]) {
     assert!(payload.len() <= RECORD_MAX, "a record has at most {RECORD_MAX} bytes");
     into.extend_from_slice(&(payload.len() as u32 | kind.bits()).to_le_bytes());
-    into.extend_from_slice(&checksum(place, kind, payload).to_le_bytes());
+    into.extend_from_slice(&[0; 4]);
     into.extend_from_slice(payload);
 }
 
-/// The mark in the payload of a notice.
-pub(super) fn notice(payload: &[u8]) -> Option<u64> {
+/// Writes the checksums of these records, of which the first will stand at `place`. Gives the salt of what follows
+/// them.
+pub(super) fn seal(records: &mut [u8], place: u64, salt: u64) -> u64 {
+    let (mut at, mut salt) = (0, salt);
+    while let Some(first) = records[at..].first_chunk::<PREFIX>() {
+        let prefix = Prefix::read(*first);
+        let (begin, end) = (at + PREFIX, at + PREFIX + prefix.length);
+        let payload = &records[begin..end];
+        let sum = checksum(salt, place + at as u64, prefix.kind, payload);
+        if prefix.kind == Kind::Life {
+            salt = mark(payload).expect("a life has a salt");
+        }
+        records[at + 4..begin].copy_from_slice(&sum.to_le_bytes());
+        at = end;
+    }
+    salt
+}
+
+/// The number in the payload of a notice or a life.
+pub(super) fn mark(payload: &[u8]) -> Option<u64> {
     payload.try_into().ok().map(u64::from_le_bytes)
 }
 
@@ -164,10 +201,13 @@ pub(super) fn end(payload: &[u8]) -> Option<(u64, u64)> {
     (payload.len() == 16).then(|| (long(payload, 0), long(payload, 8)))
 }
 
-fn checksum(place: u64, kind: Kind, payload: &[u8]) -> u32 {
+fn checksum(salt: u64, place: u64, kind: Kind, payload: &[u8]) -> u32 {
+    let mut head = [0; 20];
+    head[..8].copy_from_slice(&salt.to_le_bytes());
+    head[8..16].copy_from_slice(&place.to_le_bytes());
+    head[16..].copy_from_slice(&(payload.len() as u32 | kind.bits()).to_le_bytes());
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&place.to_le_bytes());
-    hasher.update(&(payload.len() as u32 | kind.bits()).to_le_bytes());
+    hasher.update(&head);
     hasher.update(payload);
     hasher.finalize()
 }
@@ -191,7 +231,15 @@ mod tests {
 
     fn header() -> Header {
         let seat = Seat { node: NodeId(7), core: CoreId(2), cores: 9 };
-        Header { holds: Holds::Log, system: "scheduler".into(), version: 3, seat, base: 1 << 40 }
+        Header {
+            holds: Holds::Log,
+            system: "scheduler".into(),
+            version: 3,
+            seat,
+            base: 1 << 40,
+            salt: 99,
+            number: 7,
+        }
     }
 
     #[test]
@@ -215,21 +263,36 @@ mod tests {
     }
 
     #[test]
-    fn a_record_fits_only_its_own_bytes_place_and_kind() {
+    fn a_record_fits_only_its_own_bytes_place_kind_and_salt() {
         let mut bytes = Vec::new();
-        put(&mut bytes, 100, Kind::Data, b"payload");
+        put(&mut bytes, Kind::Data, b"payload");
+        assert_eq!(seal(&mut bytes, 100, 5), 5);
         let prefix = |bytes: &[u8]| Prefix::read(bytes[..PREFIX].try_into().unwrap());
-        assert!(prefix(&bytes).unwrap().fits(100, b"payload"));
-        assert!(!prefix(&bytes).unwrap().fits(101, b"payload"));
+        assert!(prefix(&bytes).fits(5, 100, b"payload"));
+        assert!(!prefix(&bytes).fits(5, 101, b"payload"));
+        assert!(!prefix(&bytes).fits(6, 100, b"payload"));
         for bit in 0..bytes.len() * 8 {
             let mut bytes = bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(!prefix(&bytes).is_some_and(|prefix| prefix.fits(100, &bytes[PREFIX..])), "bit {bit}");
+            assert!(!prefix(&bytes).fits(5, 100, &bytes[PREFIX..]), "bit {bit}");
         }
     }
 
     #[test]
+    fn a_life_changes_the_salt_of_what_follows_it() {
+        let mut bytes = Vec::new();
+        put(&mut bytes, Kind::Data, b"");
+        put(&mut bytes, Kind::Life, &9u64.to_le_bytes());
+        let second = bytes.len();
+        put(&mut bytes, Kind::Data, b"x");
+        assert_eq!(seal(&mut bytes, 0, 5), 9);
+        let at = |at: usize| Prefix::read(*bytes[at..].first_chunk().unwrap());
+        assert!(at(0).fits(5, 0, b"") && at(second).fits(9, second as u64, b"x"));
+        assert!(at(PREFIX).fits(5, PREFIX as u64, &9u64.to_le_bytes()));
+    }
+
+    #[test]
     fn zeros_are_no_record() {
-        assert!(!Prefix::read([0; PREFIX]).unwrap().fits(0, b""));
+        assert!(!Prefix::read([0; PREFIX]).fits(0, 0, b""));
     }
 }

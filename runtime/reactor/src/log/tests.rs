@@ -1,10 +1,13 @@
 //! What the log keeps, under a disk that does as it is told: real files, scripted answers.
 
+mod cuts;
 mod keeping;
 mod trouble;
 
+use super::format::PREFIX;
 use super::*;
 use machine::{CoreId, NodeId};
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -33,7 +36,8 @@ impl Place {
                 Kept::Record(bytes) => Told::Record(bytes.to_vec()),
             });
         };
-        let (log, replayed) = Log::open(&self.0, seat, system, version, &mut tell)?;
+        let keeping = Keeping { segment_bytes: SEGMENT, calls: Some(self.0.join("calls")) };
+        let (log, replayed) = Log::open(&self.0, seat, system, version, &keeping, &mut tell)?;
         Ok((log, told, replayed))
     }
 
@@ -48,15 +52,31 @@ impl Place {
         let entries = fs::read_dir(&self.0).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.retain(|name| name != "core-1.lock");
+        names.retain(|name| name != "core-1.lock" && name != "calls");
         names.sort();
         names
     }
 
+    /// The files with records, by age.
+    fn segments(&self) -> Vec<PathBuf> {
+        let mut segments = Vec::new();
+        for name in self.files() {
+            let path = self.0.join(&name);
+            let bytes = fs::read(&path).unwrap();
+            if let format::Read::Header(header) =
+                format::Header::read(&bytes[..HEADER.min(bytes.len())], format::Holds::Log)
+            {
+                segments.push((header.number, path));
+            }
+        }
+        segments.sort();
+        segments.into_iter().map(|(_, path)| path).collect()
+    }
+
     fn only_segment(&self) -> PathBuf {
-        let names = self.files();
-        assert_eq!(names.len(), 1, "{names:?}");
-        self.0.join(&names[0])
+        let segments = self.segments();
+        assert_eq!(segments.len(), 1, "{segments:?}");
+        segments[0].clone()
     }
 }
 
@@ -65,6 +85,9 @@ impl Drop for Place {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
+
+/// Short, so that logs have many.
+const SEGMENT: u64 = 64 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
@@ -88,25 +111,38 @@ fn seat() -> Seat {
 /// Does everything there is to do; what the shard would be told.
 fn settle(log: &mut Log) -> Vec<Stored> {
     let mut told = Vec::new();
-    while let Some(operation) = log.next_operation() {
-        let result = operation.perform();
-        told.extend(log.completed(result));
+    loop {
+        let before = told.len();
+        let mut is_done = true;
+        for lane in Lane::ALL {
+            if let Some(operation) = log.next_operation(lane) {
+                is_done = false;
+                let result = operation.perform();
+                told.extend(log.completed(lane, result));
+            }
+        }
+        if is_done && told.len() == before {
+            return told;
+        }
     }
-    told
 }
 
-/// One operation: true for a write.
-fn step(log: &mut Log) -> (bool, Vec<Stored>) {
-    let operation = log.next_operation().expect("there is something to do");
+/// One operation for records: true for a write.
+fn step(log: &mut Log) -> (bool, Option<Stored>) {
+    step_of(log, Lane::Groups)
+}
+
+fn step_of(log: &mut Log, lane: Lane) -> (bool, Option<Stored>) {
+    let operation = log.next_operation(lane).expect("there is something to do");
     let is_write = matches!(operation, Operation::Write { .. });
     let result = operation.perform();
-    (is_write, log.completed(result))
+    (is_write, log.completed(lane, result))
 }
 
-/// The next operation goes wrong in this way.
-fn spoil(log: &mut Log, errno: i32) -> Vec<Stored> {
-    assert!(log.next_operation().is_some());
-    log.completed(-errno)
+/// The next operation for records goes wrong in this way.
+fn spoil(log: &mut Log, errno: i32) -> Option<Stored> {
+    assert!(log.next_operation(Lane::Groups).is_some());
+    log.completed(Lane::Groups, -errno)
 }
 
 fn append(log: &mut Log, numbers: std::ops::Range<usize>) -> LogMark {

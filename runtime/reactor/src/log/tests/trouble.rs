@@ -10,18 +10,18 @@ fn a_full_disk_is_told_once_and_loses_nothing() {
         append(&mut log, 0..10);
         settle(&mut log);
         append(&mut log, 10..20);
-        assert_eq!(spoil(&mut log, errno), [Stored::Full]);
-        assert!(log.is_full() && log.next_operation().is_none() && log.waiting() > 0);
+        assert_eq!(spoil(&mut log, errno), Some(Stored::Full));
+        assert!(log.is_full() && log.next_operation(Lane::Groups).is_none() && log.waiting() > 0);
         log.retry();
-        assert_eq!(spoil(&mut log, errno), [], "told once");
-        assert!(log.next_operation().is_none());
+        assert_eq!(spoil(&mut log, errno), None, "told once");
+        assert!(log.next_operation(Lane::Groups).is_none());
         append(&mut log, 20..30);
         log.retry();
         let told = settle(&mut log);
         assert_eq!(told.last(), Some(&Stored::Logged(log.mark())));
         assert!(!log.is_full() && log.waiting() == 0);
         append(&mut log, 30..31);
-        assert_eq!(spoil(&mut log, errno), [Stored::Full], "a second time is news");
+        assert_eq!(spoil(&mut log, errno), Some(Stored::Full), "a second time is news");
         log.retry();
         settle(&mut log);
         drop(log);
@@ -30,76 +30,132 @@ fn a_full_disk_is_told_once_and_loses_nothing() {
 }
 
 #[test]
-fn a_write_cut_short_by_a_full_disk_goes_on_where_it_was() {
+fn without_room_for_spares_segments_grow_and_without_room_for_a_snapshot_it_waits() {
     let place = Place::new();
     let (mut log, ..) = place.open();
-    append(&mut log, 0..40);
-    let Some(Operation::Write { fd, offset, bytes }) = log.next_operation() else { panic!("a write") };
-    let result = Operation::Write { fd, offset, bytes: &bytes[..100] }.perform();
-    assert_eq!(log.completed(result), []);
-    assert_eq!(spoil(&mut log, libc::ENOSPC), [Stored::Full]);
-    log.retry();
     settle(&mut log);
-    drop(log);
-    assert_eq!(place.open().1, records(0..40));
-}
-
-#[test]
-fn a_snapshot_without_room_waits_and_does_not_stop_the_log() {
-    let place = Place::new();
-    let (mut log, ..) = place.open();
-    let mark = append(&mut log, 0..10);
-    settle(&mut log);
+    let mut numbers = 0;
+    for _ in 0..30 {
+        append(&mut log, numbers..numbers + 300);
+        numbers += 300;
+        while log.next_operation(Lane::Groups).is_some() {
+            log.completed(Lane::Groups, -libc::EINTR);
+            step(&mut log);
+        }
+        if log.next_operation(Lane::Chores).is_some() {
+            assert_eq!(log.completed(Lane::Chores, -libc::ENOSPC), None);
+            assert!(log.wants_retry() && !log.is_full(), "records have room all the same");
+        }
+    }
+    assert!(fs::metadata(place.segments().last().unwrap()).unwrap().len() > SEGMENT);
     log.save(b"part");
-    log.saved(mark);
-    assert_eq!(step(&mut log), (false, Vec::new()), "the directory");
-    assert_eq!(spoil(&mut log, libc::ENOSPC), [Stored::Full]);
-    append(&mut log, 10..11);
+    log.saved(log.mark());
+    assert!(log.next_operation(Lane::Chores).is_none(), "it waits");
     log.retry();
-    let told = settle(&mut log);
-    assert!(matches!(told[..], [Stored::Logged(_), Stored::Saved(upto)] if upto == mark), "{told:?}");
+    assert_eq!(settle(&mut log), [Stored::Saved(log.mark())]);
     drop(log);
-    assert_eq!(place.open().1, [&[Told::Part(b"part".to_vec())][..], &records(10..11)].concat());
+    assert_eq!(place.open().1, [Told::Part(b"part".to_vec())]);
 }
 
 #[test]
-fn a_snapshot_that_finds_room_again_says_so() {
-    let place = Place::new();
-    let (mut log, ..) = place.open();
-    log.save(b"part");
-    step(&mut log);
-    assert_eq!(spoil(&mut log, libc::ENOSPC), [Stored::Full]);
-    log.retry();
-    assert_eq!(settle(&mut log), [Stored::Logged(LogMark(0))]);
-    assert!(!log.is_full());
-}
-
-#[test]
-fn a_failed_disk_is_told_once_and_never_asked_again() {
-    // The write, the sync of the file, the sync of its name.
-    for before in 0..3 {
+fn a_segment_whose_write_or_sync_failed_is_given_up_and_its_group_goes_to_another() {
+    for is_long in [false, true] {
         let place = Place::new();
         let (mut log, ..) = place.open();
         append(&mut log, 0..10);
-        (0..before).for_each(|_| assert_eq!(step(&mut log).1, []));
-        assert_eq!(spoil(&mut log, libc::EIO), [Stored::Failed]);
-        let mark = append(&mut log, 10..20);
-        log.save(b"part");
-        log.saved(mark);
-        log.retry();
-        assert!(log.next_operation().is_none());
-        assert_eq!(log.waiting(), 0);
-        assert!(append(&mut log, 20..21) >= mark, "marks still grow");
+        settle(&mut log);
+        append(&mut log, 10..20);
+        if is_long {
+            // More than one write, so that there is a sync of its own; it is the sync that fails.
+            log.append(&vec![3; WRITE_MAX]);
+            while step(&mut log).0
+                && !matches!(log.next_operation(Lane::Groups), Some(Operation::Sync { .. }))
+            {
+                log.completed(Lane::Groups, -libc::EINTR);
+            }
+            assert_eq!(log.completed(Lane::Groups, -libc::EIO), None);
+        } else {
+            assert_eq!(spoil(&mut log, libc::EIO), None);
+        }
+        assert_eq!(log.given_up(), 1);
+        let mark = append(&mut log, 20..30);
+        let told = settle(&mut log);
+        assert!(matches!(told[..], [Stored::Logged(upto)] if upto >= mark), "{told:?}");
+        append(&mut log, 30..40);
+        settle(&mut log);
+        drop(log);
+        assert!(place.segments().len() >= 2);
+        let (_, told, _) = place.open();
+        let short: Vec<_> = told
+            .into_iter()
+            .filter(|told| !matches!(told, Told::Record(bytes) if bytes.len() == WRITE_MAX))
+            .collect();
+        assert_eq!(short, records(0..40));
     }
 }
 
 #[test]
-fn a_sync_without_room_is_a_failure() {
+fn without_a_spare_a_failed_group_waits_for_one_and_fails_with_it() {
+    for can_make in [true, false] {
+        let place = Place::new();
+        let (mut log, ..) = place.open();
+        append(&mut log, 0..10);
+        while !log.groups_are_done() {
+            step(&mut log);
+        }
+        append(&mut log, 10..20);
+        assert_eq!(spoil(&mut log, libc::EIO), None);
+        assert!(log.next_operation(Lane::Groups).is_none(), "there is nowhere to write");
+        if can_make {
+            let told = settle(&mut log);
+            assert_eq!(told, [Stored::Logged(log.mark())]);
+            drop(log);
+            assert_eq!(place.open().1, records(0..20));
+        } else {
+            assert!(log.next_operation(Lane::Chores).is_some());
+            assert_eq!(log.completed(Lane::Chores, -libc::ENOSPC), Some(Stored::Failed));
+            assert!(log.next_operation(Lane::Groups).is_none() && log.is_idle());
+            drop(log);
+            assert_eq!(place.open().1[..10], records(0..10));
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fails_twice_is_told_once_and_never_asked_again() {
     let place = Place::new();
     let (mut log, ..) = place.open();
+    settle(&mut log);
     append(&mut log, 0..10);
-    step(&mut log);
-    assert_eq!(spoil(&mut log, libc::ENOSPC), [Stored::Failed]);
+    settle(&mut log);
+    append(&mut log, 10..20);
+    assert_eq!(spoil(&mut log, libc::EIO), None);
+    assert_eq!(spoil(&mut log, libc::EIO), Some(Stored::Failed), "nothing of the other was ever safe");
+    let mark = append(&mut log, 20..30);
+    log.save(b"part");
+    log.saved(mark);
+    log.retry();
+    assert!(Lane::ALL.into_iter().all(|lane| log.next_operation(lane).is_none()));
+    assert_eq!((log.waiting(), log.is_idle()), (0, true));
+    assert!(append(&mut log, 30..31) >= mark, "marks still grow");
+    drop(log);
+    assert_eq!(place.open().1[..10], records(0..10));
+}
+
+#[test]
+fn what_the_kernel_still_reads_is_kept_when_the_other_lane_fails() {
+    let place = Place::new();
+    let (mut log, ..) = place.open();
+    settle(&mut log);
+    log.save(b"part");
+    let Some(Operation::Write { bytes, .. }) = log.next_operation(Lane::Chores) else { panic!("a write") };
+    let at = bytes.as_ptr();
+    append(&mut log, 0..10);
+    assert_eq!(spoil(&mut log, libc::EIO), None);
+    assert_eq!(spoil(&mut log, libc::EIO), Some(Stored::Failed));
+    // SAFETY: the chore is in flight, so its bytes must live.
+    assert_eq!(unsafe { *at }, b'R');
+    assert_eq!(log.completed(Lane::Chores, 1), None);
 }
 
 #[test]
@@ -107,10 +163,9 @@ fn an_interrupted_operation_is_repeated() {
     let place = Place::new();
     let (mut log, ..) = place.open();
     append(&mut log, 0..10);
-    assert_eq!(spoil(&mut log, libc::EINTR), []);
-    assert_eq!(step(&mut log), (true, Vec::new()));
-    assert_eq!(spoil(&mut log, libc::EINTR), []);
-    assert_eq!(settle(&mut log), [Stored::Logged(log.mark())]);
+    assert_eq!(spoil(&mut log, libc::EINTR), None);
+    assert!(step(&mut log).0);
+    settle(&mut log);
     drop(log);
     assert_eq!(place.open().1, records(0..10));
 }
@@ -142,21 +197,19 @@ fn what_is_not_ours_is_refused_with_a_sentence() {
 fn a_missing_segment_and_a_damaged_snapshot_are_refused() {
     let place = Place::new();
     let (mut log, ..) = place.open();
-    append(&mut log, 0..10);
-    settle(&mut log);
-    log.save(b"part");
-    settle(&mut log);
-    append(&mut log, 10..20);
-    settle(&mut log);
+    for group in 0..30 {
+        append(&mut log, group * 300..group * 300 + 300);
+        settle(&mut log);
+    }
     drop(log);
-    let [first, _, _] = &place.files()[..] else { panic!("{:?}", place.files()) };
-    let first = place.0.join(first);
-    let bytes = fs::read(&first).unwrap();
-    fs::write(&first, &bytes[..bytes.len() - 1]).unwrap();
+    let segments = place.segments();
+    let first = &segments[0];
+    let bytes = fs::read(first).unwrap();
+    fs::write(first, &bytes[..bytes.len() / 2]).unwrap();
     assert!(place.refusal(seat(), "tally", 2).contains("damaged"), "one that is not the last is never torn");
-    fs::remove_file(&first).unwrap();
+    fs::remove_file(first).unwrap();
     assert!(place.refusal(seat(), "tally", 2).contains("missing"));
-    fs::write(&first, &bytes).unwrap();
+    fs::write(first, &bytes).unwrap();
 
     let (mut log, ..) = place.open();
     log.save(b"part");
@@ -191,36 +244,9 @@ fn a_newer_version_goes_on_in_a_file_of_its_own() {
     append(&mut log, 10..20);
     settle(&mut log);
     drop(log);
-    assert_eq!(place.files().len(), 2);
+    assert_eq!(place.segments().len(), 2);
     assert!(place.refusal(seat(), "tally", 2).contains("start the newer one"));
     assert_eq!(place.try_open(seat(), "tally", 3).unwrap().1, records(0..20));
-}
-
-#[test]
-fn a_snapshot_ahead_of_a_torn_log_begins_a_new_one_at_its_mark() {
-    let place = Place::new();
-    let (mut log, ..) = place.open();
-    append(&mut log, 0..5);
-    settle(&mut log);
-    let (path, short) = (place.only_segment(), fs::read(place.only_segment()).unwrap());
-    let mark = append(&mut log, 5..10);
-    settle(&mut log);
-    log.save(b"part");
-    log.saved(mark);
-    settle(&mut log);
-    drop(log);
-    for name in place.files().iter().filter(|name| name.ends_with(".log")) {
-        fs::remove_file(place.0.join(name)).unwrap();
-    }
-    // As if the records the snapshot stands for had never reached the disk, and their file not been removed.
-    fs::write(path, short).unwrap();
-    let (mut log, told, _) = place.open();
-    assert_eq!(told, [Told::Part(b"part".to_vec())]);
-    assert!(log.mark() >= mark);
-    append(&mut log, 10..12);
-    settle(&mut log);
-    drop(log);
-    assert_eq!(place.open().1, [&[Told::Part(b"part".to_vec())][..], &records(10..12)].concat());
 }
 
 #[test]
@@ -229,4 +255,10 @@ fn a_snapshot_of_what_was_never_logged_is_our_bug() {
     let place = Place::new();
     let (mut log, ..) = place.open();
     log.saved(LogMark(1));
+}
+
+impl Log {
+    fn groups_are_done(&self) -> bool {
+        self.groups.is_idle()
+    }
 }
