@@ -62,10 +62,25 @@ impl Dht {
 
     /// Does the work that a claim was made for.
     fn granted(&mut self, key: Key, now: Now) -> Option<((CoreId, u64), Done)> {
-        let Claim { from, deal, stays, work, items, .. } = self.locks.granted(key)?;
-        let done = self.work(work, &items, None, now.wall);
-        if !stays {
-            self.locks.release(key);
+        let Claim { from, deal, stays, stores, command, work, items, .. } = self.locks.granted(key)?;
+        self.slowness.part(command, from, &items);
+        let room = if stores { self.store.reserve(sizes(&items), now.wall) } else { Some(0) };
+        let done = match room {
+            None => Part::Refused(Fault::OutOfMemory).into(),
+            Some(bytes) if stays => {
+                self.locks.reserve(key, bytes);
+                self.locks.keys(key).iter().for_each(|key| self.store.keep(key));
+                self.work(work, &items, None, now.wall)
+            }
+            Some(bytes) => {
+                self.store.let_in(bytes);
+                self.work(work, &items, None, now.wall)
+            }
+        };
+        match stays {
+            // It is told that it was refused, and that it is not held.
+            true if room.is_some() => {}
+            true | false => self.locks.release(key),
         }
         Some(((from, deal), done))
     }
@@ -80,8 +95,15 @@ impl Dht {
         blob: Option<Blob>,
         now: WallTime,
     ) -> Done {
+        let claim = self.locks.stayed(from, deal);
+        if let Some(claim) = claim {
+            self.store.let_in(self.locks.take_reserved(claim));
+        }
         let done = self.work(work, items, blob, now);
-        self.locks.finish(from, deal);
+        if let Some(claim) = claim {
+            self.locks.keys(claim).iter().for_each(|key| self.store.let_go(key));
+            self.locks.release(claim);
+        }
         done
     }
 
@@ -184,7 +206,8 @@ impl Dht {
         let mut refused = None;
         for item in items {
             let op = Op { key: &item.key, payload: Payload::Bytes(&item.payload), act };
-            match self.store.execute(slot_of(item), op, now) {
+            // There is room: it was reserved.
+            match self.store.perform(slot_of(item), op, now) {
                 Reply::Integer(number) => count += number,
                 Reply::Refused(fault) => refused = Some(fault),
                 Reply::Bulk(value) => {
@@ -260,6 +283,11 @@ impl Dht {
         });
         Part::Page(keys, next.map(|(slot, cursor)| (slot.number(), cursor))).into()
     }
+}
+
+/// What will be stored at these keys, as the store asks for it.
+fn sizes(items: &[Item]) -> impl Iterator<Item = (Slot, &[u8], usize)> + Clone {
+    items.iter().map(|item| (slot_of(item), &item.key[..], item.length as usize))
 }
 
 fn slot_of(item: &Item) -> Slot {

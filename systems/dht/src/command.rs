@@ -96,7 +96,7 @@ impl<'r> Many<'r> {
     }
 
     /// The keys with their payloads, in order.
-    pub fn ops(&self) -> impl Iterator<Item = Op<'_>> {
+    pub fn ops(&self) -> impl Iterator<Item = Op<'_>> + Clone {
         (0..self.len()).map(|index| {
             let at = 1 + index * self.stride;
             let payload = if self.stride == 2 { self.words.at(at + 1) } else { b"" };

@@ -71,13 +71,19 @@ pub struct Limits {
     pub memory_max: u64,
     /// What gives way to such a write.
     pub policy: Policy,
+    /// Microseconds from which on an event is noted as slow (SLOWLOG); 0 notes all, a negative number none.
+    pub slow_us: i64,
+    /// Slow events that each core remembers, and that are shown of all together; the oldest are forgotten.
+    pub slow_max: u32,
+    /// Milliseconds from which on an event is a sample (LATENCY); 0 for never.
+    pub latency_ms: u64,
     /// Seconds that a client may be idle; 0 for ever. Who was silent longer is closed without a word.
     pub idle_max_s: u32,
 }
 
 impl Default for Limits {
     /// 10,000 clients, 64 KiB a key, 16 MiB a value, 48 MiB a request, 1,024 places, 1 MiB held, 40 MiB an
-    /// answer, no bound on memory or idleness.
+    /// answer, no bound on memory or idleness; 10 ms are slow.
     fn default() -> Self {
         Self {
             clients_max: 10_000,
@@ -89,6 +95,9 @@ impl Default for Limits {
             answer_max: 40 * 1024 * 1024,
             memory_max: 0,
             policy: Policy::NoEviction,
+            slow_us: 10_000,
+            slow_max: 128,
+            latency_ms: 0,
             idle_max_s: 0,
         }
     }

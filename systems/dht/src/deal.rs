@@ -37,6 +37,8 @@ pub(crate) struct Deal {
     missing: usize,
     /// The keys are all claimed, or it was given up.
     is_finishing: bool,
+    /// The command, as its place in the table.
+    command: u8,
     sum: Sum,
 }
 
@@ -96,8 +98,8 @@ pub(crate) struct Seen {
 }
 
 impl Deal {
-    pub(crate) fn new(plan: Plan, stages: Vec<Stage>, sum: Sum) -> Self {
-        Self { who: None, plan, stages, asked: 0, missing: 0, is_finishing: false, sum }
+    pub(crate) fn new(plan: Plan, stages: Vec<Stage>, sum: Sum, command: u8) -> Self {
+        Self { who: None, plan, stages, asked: 0, missing: 0, is_finishing: false, command, sum }
     }
 
     /// Whether there is no core left that does not know of it.
@@ -106,7 +108,8 @@ impl Deal {
     }
 
     /// The next core's claim.
-    fn next_claim(&mut self) -> (CoreId, Hold, bool, Work, Vec<Item>) {
+    fn next_claim(&mut self, from: CoreId, deal: u64) -> (CoreId, Claim) {
+        let stores = matches!(self.plan, Plan::Absent | Plan::Write(Act::Set(_)));
         let is_last = self.asked + 1 == self.stages.len();
         let stage = &mut self.stages[self.asked];
         let bare = |items: &[Item]| {
@@ -126,7 +129,8 @@ impl Deal {
         stage.is_held = stays;
         self.asked += 1;
         self.missing += 1;
-        (stage.core, hold, stays, work, items)
+        let command = self.command;
+        (stage.core, Claim { from, deal, hold, stays, stores, command, work, items })
     }
 
     /// A part has come.
@@ -137,7 +141,7 @@ impl Deal {
             (_, Part::Refused(fault)) => {
                 self.sum.add(Part::Refused(fault));
                 // A claim that was refused is not held.
-                if !self.is_finishing && fault == Fault::Crowded {
+                if !self.is_finishing && matches!(fault, Fault::Crowded | Fault::OutOfMemory) {
                     self.stages[self.asked - 1].is_held = false;
                 }
             }
@@ -298,12 +302,16 @@ impl Dht {
 
     fn claim_next(&mut self, key: Key, now: Now, out: &mut impl Outbox<Said = Said>) {
         let Some(deal) = self.deals.get_mut(key) else { return };
-        let (core, hold, stays, work, items) = deal.next_claim();
-        let bits = key.to_bits();
+        let (core, claim) = deal.next_claim(self.seat.core, key.to_bits());
         if core != self.seat.core {
-            return self.tell(core, Said::Claim { deal: bits, hold, stays, work, items }, None, out);
+            let Claim { deal, hold, stays, stores, command, work, items, .. } = claim;
+            return self.tell(
+                core,
+                Said::Claim { deal, hold, stays, stores, command, work, items },
+                None,
+                out,
+            );
         }
-        let claim = Claim { from: core, deal: bits, hold, stays, work, items };
         if let Some(done) = self.claim(claim, now)
             && let Some(deal) = self.deals.get_mut(key)
         {
@@ -331,12 +339,12 @@ impl Dht {
     ) {
         let Some(deal) = self.deals.get_mut(key) else { return };
         deal.missing += usize::from(hears);
-        let Stage { core, items, .. } = &mut deal.stages[stage];
+        let (command, Stage { core, items, .. }) = (deal.command, &mut deal.stages[stage]);
         let core = *core;
         let items = if work == Work::Nothing { Vec::new() } else { core::mem::take(items) };
         let bits = key.to_bits();
         if core != self.seat.core {
-            return self.tell(core, Said::Finish { deal: bits, work, items, hears }, blob, out);
+            return self.tell(core, Said::Finish { deal: bits, command, work, items, hears }, blob, out);
         }
         let done = self.finish(core, bits, work, &items, blob, now.wall);
         if hears && let Some(deal) = self.deals.get_mut(key) {

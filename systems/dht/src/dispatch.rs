@@ -15,6 +15,7 @@ use crate::refusal::{Fault, Refusal};
 use crate::reply::{Reply, Says, Shape};
 use crate::session::{Session, Speaks};
 use crate::shard::{Ask, Dht};
+use crate::slow::HEAVY;
 use machine::blob::BLOB_MIN;
 use machine::{Blob, CoreId, FANOUT_MAX, Input, Now, Outbox};
 use state::Slot;
@@ -175,6 +176,8 @@ impl Dht {
             Some(index) => self.counts.by_command[index] += 1,
             None => self.counts.unknown += 1,
         }
+        let takes_all = matches!(parsed, Ok(Command::Whole(..) | Command::All(..)));
+        self.slowness.weigh(if takes_all { HEAVY } else { used }, &input.bytes()[..used]);
         session.last = index;
         session.asked = now.at;
         match parsed {
@@ -301,7 +304,7 @@ impl Dht {
             return answer::at_once(session, &mut self.direct, reply, shape, out);
         }
         let ticket = session.pipeline.wait().0;
-        let asker = Asker { conn: session.conn.0.to_bits(), ticket, shape };
+        let asker = Asker { conn: session.conn.0.to_bits(), ticket, shape, command: session.command() };
         if owner == self.seat.core {
             return self.park(owner, asker, slot, op);
         }
@@ -342,6 +345,7 @@ impl Dht {
         };
         let slot = Slot::new(ask.slot).unwrap_or_else(|| Slot::of(ask.key));
         let op = Op { key: ask.key, payload, act };
+        self.slowness.piece(asker.command, from, op.key, op.payload.bytes());
         let reply = if !self.locks.must_wait(op.key, &act) {
             self.store.execute(slot, op, now.wall)
         } else if self.is_crowded() {

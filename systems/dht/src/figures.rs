@@ -27,6 +27,8 @@ impl Dht {
             overfull: self.counts.overfull,
             by_command: self.counts.by_command.clone(),
             refused: self.counts.refused.clone(),
+            nanos: self.slowness.nanos().to_vec(),
+            bytes_peak: self.bytes_peak.max(self.store.bytes()) as u64,
             errors: self.counts.errors.clone(),
         }
     }
@@ -42,6 +44,7 @@ impl Dht {
             policy: self.config.limits.policy,
             cores: self.seat.cores,
             is_cluster: false,
+            world: None,
         }
     }
 }

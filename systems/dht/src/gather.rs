@@ -6,9 +6,11 @@
 use crate::command::Sections;
 use crate::config::Limits;
 use crate::info::{self, Facts};
+use crate::latency::{self, LatencyWord};
 use crate::peer::{Part, Stats};
 use crate::refusal::Fault;
 use crate::reply::{Reply, Shape, Sink, Tell};
+use crate::slow::{self, Series, Slow};
 use machine::blob::BLOB_MIN;
 use machine::{Blob, ConnId, Ticket};
 use wire::resp::Writer;
@@ -41,6 +43,12 @@ pub enum Fold {
     Keys(Vec<Vec<u8>>),
     /// OK when one was let go, else that there was none.
     Killed(i64),
+    /// The sum, or this if it is less.
+    Bounded(i64, u32),
+    /// The newest slow events, at most so many.
+    Slow(Vec<Slow>, u32),
+    /// What LATENCY tells of these samples.
+    Latency(LatencyWord, Vec<Series>),
     /// What MEMORY STATS tells of how the cores do.
     Memory(Vec<Stats>),
     /// The sections of INFO, from how the cores do.
@@ -120,7 +128,12 @@ impl Sum {
     pub fn add(&mut self, part: Part) {
         match (&mut self.fold, part) {
             (_, Part::Refused(fault)) => self.refused = Some(fault),
-            (Fold::Sum(sum) | Fold::Killed(sum), Part::Count(number)) => *sum += number,
+            (Fold::Sum(sum) | Fold::Bounded(sum, _) | Fold::Killed(sum), Part::Count(number)) => {
+                *sum += number
+            }
+            (Fold::Slow(all, _), Part::Slow(more)) => all.extend(more),
+            (Fold::Latency(_, all), Part::Latency(more)) => slow::merge(all, more),
+            (Fold::Info { facts, .. }, Part::World(world)) => facts.world = Some(*world),
             (Fold::Memory(cores), Part::Stats(stats)) => cores.push(*stats),
             (Fold::Text(text), Part::Text(more)) => text.push_str(&more),
             (Fold::Info { cores, .. }, Part::Stats(stats)) => cores.push(*stats),
@@ -143,6 +156,11 @@ impl Sum {
             }
             _ => {}
         }
+    }
+
+    /// Whether the world has to be asked for it.
+    pub(crate) fn asks_world(&self) -> bool {
+        matches!(&self.fold, Fold::Info { sections, .. } if sections.has("memory", true) || sections.has("cores", true))
     }
 
     /// Whether the whole is refused.
@@ -187,6 +205,13 @@ impl Tell for Sum {
             (Some(fault), _) => Reply::Refused(fault).tell(shape, into),
             (None, Fold::Done) => Reply::Ok.tell(shape, into),
             (None, Fold::Sum(sum)) => Reply::Integer(sum).tell(shape, into),
+            (None, Fold::Bounded(sum, most)) => Reply::Integer(sum.min(i64::from(most))).tell(shape, into),
+            (None, Fold::Slow(all, most)) => {
+                slow::write(all, most as usize, &mut Writer::new(into.bytes(), version));
+            }
+            (None, Fold::Latency(word, all)) => {
+                latency::write(&word, &all, &mut Writer::new(into.bytes(), version));
+            }
             (None, Fold::Keys(keys)) => write_keys(&keys, &mut Writer::new(into.bytes(), version)),
             (None, Fold::Page { next, keys, .. }) => {
                 let mut writer = Writer::new(into.bytes(), version);

@@ -4,6 +4,7 @@ use crate::command::{COMMANDS, Sections};
 use crate::config::REDIS_VERSION;
 use crate::peer::Stats;
 use crate::policy::Policy;
+use crate::world::{Turns, World};
 use core::fmt::Write as _;
 use std::collections::BTreeMap;
 use wire::resp::Writer;
@@ -29,6 +30,8 @@ pub struct Facts {
     pub cores: u16,
     /// Whether the asker came by a core's own port.
     pub is_cluster: bool,
+    /// What the world counts, where it was asked.
+    pub world: Option<World>,
 }
 
 /// The text, with a blank line between sections.
@@ -90,6 +93,13 @@ fn memory_lines(text: &mut String, facts: &Facts, cores: &[Stats]) {
     let (dataset, held) = (sum(cores, |stats| stats.bytes), sum(cores, |stats| stats.held));
     line(text, "used_memory", dataset + held);
     line(text, "used_memory_human", human(dataset + held));
+    let peak = sum(cores, |stats| stats.bytes_peak) + held;
+    if let Some(world) = &facts.world {
+        line(text, "used_memory_rss", world.resident);
+        line(text, "used_memory_rss_human", human(world.resident));
+    }
+    line(text, "used_memory_peak", peak);
+    line(text, "used_memory_peak_human", human(peak));
     line(text, "used_memory_dataset", dataset);
     line(text, "mem_clients_normal", held);
     line(text, "maxmemory", facts.memory_max);
@@ -134,7 +144,8 @@ fn replication(text: &mut String, _: &Facts, _: &[Stats]) {
     line(text, "master_repl_offset", 0);
 }
 
-fn each_core(text: &mut String, _: &Facts, cores: &[Stats]) {
+/// Two lines a core: what it holds and has done, and how its turns went.
+fn each_core(text: &mut String, facts: &Facts, cores: &[Stats]) {
     for stats in cores {
         let _ = write!(
             text,
@@ -150,10 +161,37 @@ fn each_core(text: &mut String, _: &Facts, cores: &[Stats]) {
             stats.expired,
             stats.evicted
         );
+        let world = facts.world.as_ref().and_then(|world| world.cores.get(usize::from(stats.core)));
+        if let Some(turns) = world {
+            each_turn(text, stats, turns);
+        }
     }
 }
 
-/// How long a command took is not measured: a core looks at the clock once for all that came together.
+fn each_turn(text: &mut String, stats: &Stats, turns: &Turns) {
+    let ratio = |some: u64, of: u64| some as f64 / of.max(1) as f64;
+    let _ = write!(
+        text,
+        "core{}_turns:turns={},events={},events_per_turn={:.2},enters={},enters_per_request={:.2},completions={},\
+         parks={},hops={},hop_us_p50={:.1},hop_us_p99={:.1},stalls={},longest_us={},longest_in={}\r\n",
+        stats.core,
+        turns.turns,
+        turns.events,
+        ratio(turns.events, turns.turns),
+        turns.enters,
+        ratio(turns.enters, stats.commands),
+        turns.completions,
+        turns.parks,
+        turns.hops,
+        turns.hop_median_ns as f64 / 1000.0,
+        turns.hop_late_ns as f64 / 1000.0,
+        turns.stalls,
+        turns.longest_us,
+        turns.longest_in
+    );
+}
+
+/// Times are what events took, shared by the requests in them; see [`slow`](crate::slow).
 fn commands(text: &mut String, _: &Facts, cores: &[Stats]) {
     for (index, entry) in COMMANDS.iter().enumerate() {
         let of =
@@ -161,9 +199,12 @@ fn commands(text: &mut String, _: &Facts, cores: &[Stats]) {
         let (read, refused) = (of(|stats| &stats.by_command), of(|stats| &stats.refused));
         if read > 0 {
             let calls = read.saturating_sub(refused);
+            let usec = of(|stats| &stats.nanos) as f64 / 1000.0;
+            let each = usec / calls.max(1) as f64;
             let _ = write!(
                 text,
-                "cmdstat_{}:calls={calls},usec=0,usec_per_call=0.00,rejected_calls={refused},failed_calls=0\r\n",
+                "cmdstat_{}:calls={calls},usec={usec:.0},usec_per_call={each:.2},rejected_calls={refused},\
+                 failed_calls=0\r\n",
                 entry.name
             );
         }

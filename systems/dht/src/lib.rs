@@ -35,6 +35,7 @@ pub mod frames;
 pub mod gather;
 pub mod glob;
 pub mod info;
+pub mod latency;
 mod local;
 mod locks;
 pub mod login;
@@ -47,8 +48,10 @@ pub mod reply;
 pub mod session;
 mod several;
 mod shard;
+pub mod slow;
 mod staying;
 pub mod store;
+pub mod world;
 
 pub use config::{Announce, Config, Limits};
 pub use peer::{Heard, Said};

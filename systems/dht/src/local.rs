@@ -244,6 +244,8 @@ impl Dht {
         self.counts.overfull = 0;
         self.counts.refused.fill(0);
         self.counts.errors.clear();
+        self.slowness.reset();
+        self.bytes_peak = 0;
     }
 }
 

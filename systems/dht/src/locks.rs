@@ -40,6 +40,10 @@ pub(crate) struct Claim {
     pub(crate) hold: Hold,
     /// It is kept until the deal is finished; else until its work is done.
     pub(crate) stays: bool,
+    /// It is refused where there is no room for what will be stored.
+    pub(crate) stores: bool,
+    /// The command, as its place in the table.
+    pub(crate) command: u8,
     /// What is done as soon as it is granted.
     pub(crate) work: Work,
     /// Its keys.
@@ -74,6 +78,8 @@ struct Waits {
     keys: Vec<Text>,
     /// Keys where it has not come through.
     blocked: usize,
+    /// Bytes of the store that are kept for it.
+    reserved: usize,
 }
 
 /// Those who want one key, in the order in which they came, those who have it included.
@@ -141,7 +147,7 @@ impl Locks {
         keys.sort_unstable();
         keys.dedup();
         let (from, deal, stays, hold) = (claim.from, claim.deal, claim.stays, claim.hold);
-        let key = self.claims.insert(Waits { claim, keys, blocked: 1 });
+        let key = self.claims.insert(Waits { claim, keys, blocked: 1, reserved: 0 });
         if stays {
             self.staying.insert((from, deal), key);
         }
@@ -161,17 +167,32 @@ impl Locks {
     /// What a claim was made for, taken out of it.
     pub(crate) fn granted(&mut self, key: Key) -> Option<Claim> {
         let waits = self.claims.get_mut(key)?;
-        let Claim { from, deal, hold, stays, .. } = waits.claim;
+        let Claim { from, deal, hold, stays, stores, command, .. } = waits.claim;
         let work = core::mem::replace(&mut waits.claim.work, Work::Nothing);
         let items = core::mem::take(&mut waits.claim.items);
-        Some(Claim { from, deal, hold, stays, work, items })
+        Some(Claim { from, deal, hold, stays, stores, command, work, items })
     }
 
-    /// Lets go of a claim that stayed.
-    pub(crate) fn finish(&mut self, from: CoreId, deal: u64) {
-        if let Some(key) = self.staying.get(&(from, deal)).copied() {
-            self.release(key);
+    /// A claim that stayed and is to be let go.
+    pub(crate) fn stayed(&self, from: CoreId, deal: u64) -> Option<Key> {
+        self.staying.get(&(from, deal)).copied()
+    }
+
+    /// The keys of a claim.
+    pub(crate) fn keys(&self, key: Key) -> &[Text] {
+        self.claims.get(key).map_or(&[], |waits| &waits.keys)
+    }
+
+    /// So many bytes of the store are kept for a claim.
+    pub(crate) fn reserve(&mut self, key: Key, bytes: usize) {
+        if let Some(waits) = self.claims.get_mut(key) {
+            waits.reserved = bytes;
         }
+    }
+
+    /// How many are, which no longer are.
+    pub(crate) fn take_reserved(&mut self, key: Key) -> usize {
+        self.claims.get_mut(key).map_or(0, |waits| core::mem::take(&mut waits.reserved))
     }
 
     /// Lets go of a claim.

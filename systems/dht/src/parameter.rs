@@ -20,6 +20,12 @@ pub struct Change {
     pub policy: Option<Policy>,
     /// How long a client may be idle, in seconds; 0 for ever.
     pub idle_max_s: Option<u32>,
+    /// From how many microseconds on an event is slow; a negative number for never.
+    pub slow_us: Option<i64>,
+    /// How many slow events are remembered.
+    pub slow_max: Option<u32>,
+    /// From how many milliseconds on an event is a sample; 0 for never.
+    pub latency_ms: Option<u64>,
 }
 
 impl Change {
@@ -29,6 +35,9 @@ impl Change {
         limits.memory_max = self.memory_max.unwrap_or(limits.memory_max);
         limits.policy = self.policy.unwrap_or(limits.policy);
         limits.idle_max_s = self.idle_max_s.unwrap_or(limits.idle_max_s);
+        limits.slow_us = self.slow_us.unwrap_or(limits.slow_us);
+        limits.slow_max = self.slow_max.unwrap_or(limits.slow_max);
+        limits.latency_ms = self.latency_ms.unwrap_or(limits.latency_ms);
     }
 }
 
@@ -38,7 +47,7 @@ pub fn all(limits: &Limits, port: u16) -> Vec<(&'static str, String)> {
     vec![
         ("appendonly", "no".into()),
         ("databases", "1".into()),
-        ("latency-monitor-threshold", "0".into()),
+        ("latency-monitor-threshold", limits.latency_ms.to_string()),
         ("maxclients", limits.clients_max.to_string()),
         ("maxmemory", limits.memory_max.to_string()),
         ("maxmemory-policy", limits.policy.name().into()),
@@ -46,8 +55,8 @@ pub fn all(limits: &Limits, port: u16) -> Vec<(&'static str, String)> {
         ("port", port.to_string()),
         ("proto-max-bulk-len", limits.value_max.to_string()),
         ("save", String::new()),
-        ("slowlog-log-slower-than", "10000".into()),
-        ("slowlog-max-len", "128".into()),
+        ("slowlog-log-slower-than", limits.slow_us.to_string()),
+        ("slowlog-max-len", limits.slow_max.to_string()),
         ("timeout", limits.idle_max_s.to_string()),
     ]
 }
@@ -82,6 +91,9 @@ pub fn changes(words: &[&[u8]], limits: &Limits) -> Result<Change, Refusal> {
     Ok(change)
 }
 
+/// The most slow events that a core may be told to remember: each is some hundred bytes, at most some thousand.
+const SLOW_MAX: u32 = 65_536;
+
 /// Bytes of a name that are looked at.
 const NAME_MAX: usize = 128;
 
@@ -90,6 +102,9 @@ fn one(name: &str, value: &[u8], holds: &str, change: &mut Change) -> Result<(),
     match name {
         "maxclients" => change.clients_max = Some(number(name, value, 1, u32::MAX)?),
         "timeout" => change.idle_max_s = Some(number(name, value, 0, i32::MAX as u32)?),
+        "slowlog-log-slower-than" => change.slow_us = Some(number(name, value, -1, i64::MAX)?),
+        "slowlog-max-len" => change.slow_max = Some(number(name, value, 0, SLOW_MAX)?),
+        "latency-monitor-threshold" => change.latency_ms = Some(number(name, value, 0, i64::MAX as u64)?),
         "maxmemory" => {
             let bytes = memory(&text).ok_or_else(|| failed(name, "argument must be a memory value"))?;
             change.memory_max = Some(bytes);
@@ -98,9 +113,7 @@ fn one(name: &str, value: &[u8], holds: &str, change: &mut Change) -> Result<(),
             change.policy = Some(Policy::named(&text).ok_or_else(no_policy)?);
         }
         _ if holds.as_bytes() == value => {}
-        "slowlog-log-slower-than" | "slowlog-max-len" | "latency-monitor-threshold" | "maxmemory-samples"
-            if wire::resp::integer(value).is_none() =>
-        {
+        "maxmemory-samples" if wire::resp::integer(value).is_none() => {
             return Err(failed(name, "argument couldn't be parsed into an integer"));
         }
         _ => return Err(failed(name, "can't set immutable config")),
@@ -134,11 +147,14 @@ pub fn memory(text: &str) -> Option<u64> {
     number.checked_mul(unit)
 }
 
-fn number(name: &str, value: &[u8], least: u32, most: u32) -> Result<u32, Refusal> {
+fn number<N>(name: &str, value: &[u8], least: N, most: N) -> Result<N, Refusal>
+where
+    N: TryFrom<i64> + PartialOrd + core::fmt::Display + Copy,
+{
     let Some(number) = wire::resp::integer(value) else {
         return Err(failed(name, "argument couldn't be parsed into an integer"));
     };
-    match u32::try_from(number) {
+    match N::try_from(number) {
         Ok(number) if (least..=most).contains(&number) => Ok(number),
         _ => Err(failed(name, &format!("argument must be between {least} and {most} inclusive"))),
     }

@@ -8,6 +8,8 @@ use crate::clients::Filter;
 use crate::parameter::Change;
 use crate::refusal::Fault;
 use crate::reply::{Reply, Shape};
+use crate::slow::{Series, Slow};
+use crate::world::World;
 use machine::Blob;
 use rkyv::rancor::{Failure, Strategy};
 use rkyv::{Archive, Deserialize, Serialize};
@@ -47,6 +49,10 @@ pub enum Said {
         hold: Hold,
         /// Until the deal is finished; else until the work is done.
         stays: bool,
+        /// There has to be room for what will be stored at the keys; else it is refused.
+        stores: bool,
+        /// The command, as its place in the table.
+        command: u8,
         /// What to do.
         work: Work,
         /// The keys.
@@ -56,6 +62,8 @@ pub enum Said {
     Finish {
         /// The deal.
         deal: u64,
+        /// The command, as its place in the table.
+        command: u8,
         /// What to do.
         work: Work,
         /// The keys it is done to.
@@ -107,6 +115,8 @@ pub struct Asker {
     pub ticket: u64,
     /// How the answer is told.
     pub shape: Shape,
+    /// Its command, as the place in the table, by which its owner counts what it costs.
+    pub command: u8,
 }
 
 /// A reply on its way.
@@ -259,6 +269,8 @@ pub struct Item {
     pub key: Text,
     /// The bytes that go with the act.
     pub payload: Text,
+    /// How many these are, also where they come later.
+    pub length: u32,
 }
 
 /// What all cores are asked.
@@ -274,6 +286,16 @@ pub enum Question {
     Kill(Filter),
     /// From now on these bounds hold.
     Change(Change),
+    /// What was slow lately, at most so many?
+    Slow(u32),
+    /// How often was it?
+    SlowCount,
+    /// Forget what was slow.
+    SlowForget,
+    /// Which samples of latency have you?
+    Latency,
+    /// Forget those of these kinds; of all, when there is none.
+    LatencyForget(Vec<String>),
 }
 
 /// A part of what is gathered.
@@ -306,6 +328,12 @@ pub enum Part {
     Sample(Option<Vec<u8>>, u64, u64),
     /// Lines.
     Text(String),
+    /// What was slow.
+    Slow(Vec<Slow>),
+    /// Samples of latency.
+    Latency(Vec<Series>),
+    /// What the world counts; from this core to itself.
+    World(Box<World>),
     /// Not done, and why.
     Refused(Fault),
 }
@@ -351,6 +379,10 @@ pub struct Stats {
     pub by_command: Vec<u64>,
     /// Of those, refused before they were done.
     pub refused: Vec<u64>,
+    /// Time that requests took, by command, in nanoseconds.
+    pub nanos: Vec<u64>,
+    /// The most bytes that keys were ever taken to cost.
+    pub bytes_peak: u64,
     /// Errors told, by their first word.
     pub errors: Vec<(String, u64)>,
 }

@@ -154,6 +154,13 @@ impl Session {
         }
     }
 
+    /// Its last command's place in the table, as cores tell it each other.
+    #[must_use]
+    #[inline]
+    pub fn command(&self) -> u8 {
+        self.last.map_or(0, |index| index as u8)
+    }
+
     /// How an answer to what it asks now is told.
     #[must_use]
     #[inline]

@@ -12,10 +12,11 @@ use crate::deal::{Deal, Move, Plan, Seen, Stage};
 use crate::gather::{Fold, Gather, Sum};
 use crate::info::Facts;
 use crate::peer::{Item, Part, Question, Said, Text, Work};
+use crate::refusal::Fault;
 use crate::session::{Answer, Late, Session};
 use crate::shard::Dht;
 use machine::id::Key;
-use machine::{CoreId, Now, Outbox};
+use machine::{CoreId, Now, Outbox, Ticket};
 use state::Slot;
 
 impl Dht {
@@ -35,9 +36,13 @@ impl Dht {
                 let is_free = many.ops().all(|op| !self.store.is_there(Slot::of(op.key), op.key, now.wall));
                 sum.set_total(i64::from(is_free));
             }
-            if !many.if_absent || sum.total() > 0 {
+            let stores = matches!(many.act, Act::Set(_)) && (!many.if_absent || sum.total() > 0);
+            let sizes = many.ops().map(|op| (Slot::of(op.key), op.key, op.payload.bytes().len()));
+            if stores && !self.store.lets_all_in(sizes, now.wall) {
+                sum.add(Part::Refused(Fault::OutOfMemory));
+            } else if !many.if_absent || sum.total() > 0 {
                 for (index, op) in many.ops().enumerate() {
-                    sum.add_reply(index, self.store.execute(Slot::of(op.key), op, now.wall));
+                    sum.add_reply(index, self.store.perform(Slot::of(op.key), op, now.wall));
                 }
             }
             return answer::at_once(session, &mut self.direct, sum, session.shape(), out);
@@ -48,7 +53,8 @@ impl Dht {
             act => Plan::Read(act),
         };
         let stages = self.stages(many.ops());
-        self.begin(now, session, Deal::new(plan, stages, sum), out);
+        let deal = Deal::new(plan, stages, sum, session.command());
+        self.begin(now, session, deal, out);
     }
 
     /// RENAME, RENAMENX or COPY.
@@ -70,7 +76,7 @@ impl Dht {
         };
         let keys = if pair.from == pair.to { &pair.keys()[..1] } else { &pair.keys()[..] };
         let stages = self.stages(keys.iter().map(|key| Op::of(key, Act::Exists)));
-        let deal = Deal::new(Plan::Move(motion), stages, Sum::new(fold, 0, limits));
+        let deal = Deal::new(Plan::Move(motion), stages, Sum::new(fold, 0, limits), session.command());
         self.begin(now, session, deal, out);
     }
 
@@ -101,9 +107,11 @@ impl Dht {
                 vec![Stage::new(CoreId(*core))]
             }
             _ if session.is_core => vec![Stage::new(here)],
+            _ if let Some(slot) = of_one_slot(&work) => vec![Stage::new(self.owner(slot))],
             _ => self.seat.all_cores().map(Stage::new).collect(),
         };
-        let deal = Deal::new(Plan::Whole(work), stages, Sum::new(fold, 0, &self.config.limits));
+        let sum = Sum::new(fold, 0, &self.config.limits);
+        let deal = Deal::new(Plan::Whole(work), stages, sum, session.command());
         self.begin(now, session, deal, out);
     }
 
@@ -113,7 +121,8 @@ impl Dht {
         for (index, op) in ops.enumerate() {
             let slot = Slot::of(op.key);
             let (key, payload) = (Text::from_slice(op.key), Text::from_slice(op.payload.bytes()));
-            let item = Item { index: index as u32, slot: slot.number(), key, payload };
+            let length = payload.len() as u32;
+            let item = Item { index: index as u32, slot: slot.number(), key, payload, length };
             stages[self.owner(slot).index()].items.push(item);
         }
         stages.retain(|stage| !stage.items.is_empty());
@@ -146,10 +155,14 @@ impl Dht {
             _ => {}
         }
         self.close_killed(out);
-        let others = usize::from(self.seat.cores) - 1;
+        let asks_world = sum.asks_world();
+        let others = usize::from(self.seat.cores) - 1 + usize::from(asks_world);
         let Some(gather) = self.gather(session, sum, others, out) else { return };
         for core in self.seat.other_cores() {
             self.tell(core, Said::AskAll { gather, question: question.clone() }, None, out);
+        }
+        if asks_world {
+            out.gather(Ticket(gather));
         }
     }
 
@@ -213,6 +226,30 @@ impl Dht {
                 self.bounds_changed();
                 Part::Done
             }
+            Question::Slow(count) => Part::Slow(self.slowness.newest(count as usize)),
+            Question::SlowCount => Part::Count(self.slowness.len() as i64),
+            Question::SlowForget => {
+                self.slowness.forget();
+                Part::Done
+            }
+            Question::Latency => Part::Latency(self.slowness.series().to_vec()),
+            Question::LatencyForget(named) => Part::Latency(self.slowness.forget_series(&named)),
         }
+    }
+}
+
+/// The slot, of work that concerns the keys of one slot alone: its owner knows all of them.
+fn of_one_slot(work: &Work) -> Option<Slot> {
+    match work {
+        Work::SlotSize(slot) | Work::SlotKeys { slot, .. } => Slot::new(*slot),
+        Work::Nothing
+        | Work::Act(_)
+        | Work::Look
+        | Work::Put { .. }
+        | Work::Flush
+        | Work::Size
+        | Work::Keys(_)
+        | Work::Scan(_)
+        | Work::Sample => None,
     }
 }

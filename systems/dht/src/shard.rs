@@ -14,13 +14,16 @@ use crate::nodes;
 use crate::peer::{ArchivedSaid, Asker, Heard, Item, Part, Said, native};
 use crate::reply::{Reply, Shape, Tell};
 use crate::session::{About, Answer, Late, Session, Sessions, Speaks};
+use crate::slow::Slowness;
 use crate::staying::turn_away;
 use crate::store::Store;
+use crate::world::World;
 use core::time::Duration;
 use machine::id::Key;
 use machine::{
     Address, Blob, Chance, Close, ConnId, CoreId, End, FANOUT_MAX, Gauges, Input, Instant, Link, ListenerId,
-    NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Slab, Stream, Ticket, TimerId, WallTime, Why,
+    NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Slab, Spent, Stream, Ticket, TimerId, WallTime,
+    Why,
 };
 use state::{Placement, Slot};
 
@@ -40,6 +43,9 @@ pub struct Dht {
     pub(crate) ways: Ways,
     pub(crate) direct: Direct,
     pub(crate) counts: Counts,
+    pub(crate) slowness: Slowness,
+    /// The most that keys were ever taken to cost.
+    pub(crate) bytes_peak: usize,
     pub(crate) crowd: Crowd,
     /// Who was let go by CLIENT KILL in the event at hand.
     pub(crate) killed: Vec<ConnId>,
@@ -129,6 +135,8 @@ impl Shard for Dht {
                 refused: vec![0; COMMANDS.len()],
                 ..Counts::default()
             },
+            slowness: Slowness::new(),
+            bytes_peak: 0,
             crowd: Crowd::new(seat),
             killed: Vec::new(),
             ending: None,
@@ -201,6 +209,7 @@ impl Shard for Dht {
         session.has_left = false;
         self.direct.begin(conn, out);
         let before = input.bytes().len();
+        self.slowness.begin(conn, input.bytes(), matches!(session.speaks, Speaks::Frames));
         match session.speaks {
             Speaks::Resp { .. } => self.read_resp(now, &mut session, input, out),
             Speaks::Frames => self.read_frames(now, &mut session, input, out),
@@ -263,15 +272,18 @@ impl Shard for Dht {
                 let asker: Asker = native(asker);
                 self.hear(asker, told.reply(blob), out);
             }
-            ArchivedSaid::Claim { deal, hold, stays, work, items } => {
+            ArchivedSaid::Claim { deal, hold, stays, stores, command, work, items } => {
                 let deal = deal.to_native();
                 let (hold, work, items) = (native(hold), native(work), native(items));
-                if let Some(done) = self.claim(Claim { from, deal, hold, stays: *stays, work, items }, now) {
+                let (stays, stores, command) = (*stays, *stores, *command);
+                let claim = Claim { from, deal, hold, stays, stores, command, work, items };
+                if let Some(done) = self.claim(claim, now) {
                     self.tell_done(from, deal, done, out);
                 }
             }
-            ArchivedSaid::Finish { deal, work, items, hears } => {
+            ArchivedSaid::Finish { deal, command, work, items, hears } => {
                 let (deal, items): (u64, Vec<Item>) = (deal.to_native(), native(items));
+                self.slowness.part(*command, from, &items);
                 let done = self.finish(from, deal, native(work), &items, blob, now.wall);
                 if *hears {
                     self.tell_done(from, deal, done, out);
@@ -301,6 +313,14 @@ impl Shard for Dht {
     /// Static nodes speak framed text; a link that is there all the same carries nothing.
     fn on_link(&mut self, _: Now, _: NodeId, _: Link, _: &mut impl Outbox<Said = Said>) {}
 
+    fn on_gathered(&mut self, _: Now, ticket: Ticket, gauges: &[Gauges], out: &mut impl Outbox<Said = Said>) {
+        self.put_together(Key::from_bits(ticket.0), Part::World(Box::new(World::of(gauges))), out);
+    }
+
+    fn on_spent(&mut self, now: Now, what: Spent, _: &mut impl Outbox<Said = Said>) {
+        self.spent(now, what);
+    }
+
     fn on_timer(&mut self, now: Now, timer: TimerId, out: &mut impl Outbox<Said = Said>) {
         if timer == forward::PATIENCE {
             return self.cut_the_silent(now, out);
@@ -325,6 +345,9 @@ impl Shard for Dht {
                 limits.memory_max = config.limits.memory_max;
                 limits.policy = config.limits.policy;
                 limits.idle_max_s = config.limits.idle_max_s;
+                limits.slow_us = config.limits.slow_us;
+                limits.slow_max = config.limits.slow_max;
+                limits.latency_ms = config.limits.latency_ms;
                 self.bounds_changed();
             }
             Order::Drain { .. } => {
@@ -465,6 +488,7 @@ impl Dht {
             usize::try_from(share).unwrap_or(usize::MAX)
         });
         self.store.bound(share, limits.policy);
+        self.bound_slow();
     }
 
     /// Lets go who asked for the end of the process, which has begun.

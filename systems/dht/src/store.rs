@@ -71,6 +71,12 @@ impl Store {
         if !self.lets_in(slot, &op, now) {
             return Reply::Refused(Fault::OutOfMemory);
         }
+        self.perform(slot, op, now)
+    }
+
+    /// Does it, there being room: by [`lets_all_in`](Self::lets_all_in), or because room was reserved.
+    #[inline]
+    pub fn perform(&mut self, slot: Slot, op: Op<'_>, now: WallTime) -> Reply<'_> {
         match op.act {
             Act::Get => self.get(slot, op.key, now),
             Act::Set(set) => self.set(slot, op.key, op.payload, set, now),

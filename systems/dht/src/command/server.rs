@@ -1,12 +1,12 @@
 //! The commands about the server as a whole.
 //!
-//! What depends on a disk, on copies or on a measured time is answered as a server answers that has none of these:
-//! there is nothing to save, nobody to wait for, and no command was ever slow, because a core does not look at the
-//! clock between two requests of one turn.
+//! What depends on a disk or on copies is answered as a server answers that has none of these: there is nothing to
+//! save and nobody to wait for.
 
 use super::{Command, Fixed, Here, Sub, Words, help, subcommand};
 use crate::act::{Act, Aspect};
 use crate::gather::Fold;
+use crate::latency::LatencyWord;
 use crate::parameter::{self, Change};
 use crate::peer::{Question, Work};
 use crate::refusal::Refusal;
@@ -178,23 +178,34 @@ fn memory_usage(words: Words<'_>) -> Parsed<'_> {
     words.one(Act::Object(Aspect::Cost))
 }
 
+/// Slow events that SLOWLOG GET shows when nobody says how many.
+const SLOW_SHOWN: u32 = 10;
+
 pub(super) fn slowlog(words: Words<'_>) -> Parsed<'_> {
     const SUBS: &[Sub] = &[
         Sub { name: "get", arity: -1, parse: slowlog_get },
-        Sub { name: "len", arity: 1, parse: |_| told(Fixed::Number(0)) },
-        Sub { name: "reset", arity: 1, parse: |_| Ok(Command::Here(Here::Nothing)) },
+        Sub { name: "len", arity: 1, parse: slowlog_len },
+        Sub { name: "reset", arity: 1, parse: |_| Ok(Command::All(Question::SlowForget, Fold::Done)) },
         Sub { name: "help", arity: 1, parse: |_| helped(help::SLOWLOG) },
     ];
     subcommand(words, "SLOWLOG", SUBS)
 }
 
 fn slowlog_get(words: Words<'_>) -> Parsed<'_> {
-    match words.len() {
-        1 => told(Fixed::Empty),
-        2 if words.integer(1).is_ok_and(|count| count >= -1) => told(Fixed::Empty),
-        2 => Err(says("ERR count should be greater than or equal to -1")),
-        _ => Err(unknown_or_few(&words, "SLOWLOG")),
-    }
+    let count = match words.len() {
+        1 => SLOW_SHOWN,
+        2 => match words.integer(1) {
+            Ok(-1) => words.limits.slow_max,
+            Ok(count) if count >= 0 => u32::try_from(count).unwrap_or(u32::MAX).min(words.limits.slow_max),
+            Ok(_) | Err(_) => return Err(says("ERR count should be greater than or equal to -1")),
+        },
+        _ => return Err(unknown_or_few(&words, "SLOWLOG")),
+    };
+    Ok(Command::All(Question::Slow(count), Fold::Slow(Vec::new(), count)))
+}
+
+fn slowlog_len(words: Words<'_>) -> Parsed<'_> {
+    Ok(Command::All(Question::SlowCount, Fold::Bounded(0, words.limits.slow_max)))
 }
 
 /// What Redis says of a subcommand with too many words.
@@ -207,23 +218,36 @@ fn unknown_or_few(words: &Words<'_>, container: &str) -> Refusal {
 }
 
 pub(super) fn latency(words: Words<'_>) -> Parsed<'_> {
-    const DOCTOR: &str =
-        "I'm sorry, Dave, I can't do that. Latency monitoring is disabled in this instance.\n";
     const SUBS: &[Sub] = &[
-        Sub { name: "latest", arity: 1, parse: |_| told(Fixed::Empty) },
-        Sub { name: "history", arity: 2, parse: |_| told(Fixed::Empty) },
-        Sub { name: "reset", arity: -1, parse: |_| told(Fixed::Number(0)) },
-        Sub { name: "doctor", arity: 1, parse: |_| told(Fixed::Text(DOCTOR)) },
-        Sub { name: "graph", arity: 2, parse: no_samples },
+        Sub { name: "latest", arity: 1, parse: |_| samples(LatencyWord::Latest) },
+        Sub { name: "history", arity: 2, parse: |words| samples(LatencyWord::History(shown(words.at(1)))) },
+        Sub { name: "reset", arity: -1, parse: forget_samples },
+        Sub {
+            name: "doctor",
+            arity: 1,
+            parse: |words| samples(LatencyWord::Doctor { threshold_ms: words.limits.latency_ms }),
+        },
+        Sub { name: "graph", arity: 2, parse: |words| samples(LatencyWord::Graph(shown(words.at(1)))) },
         Sub { name: "histogram", arity: -1, parse: |_| told(Fixed::EmptyMap) },
         Sub { name: "help", arity: 1, parse: |_| helped(help::LATENCY) },
     ];
     subcommand(words, "LATENCY", SUBS)
 }
 
-fn no_samples(words: Words<'_>) -> Parsed<'_> {
-    let event = String::from_utf8_lossy(&words.at(1)[..words.at(1).len().min(super::SHOWN_MAX)]);
-    Err(Refusal::Says(format!("ERR No samples available for event '{event}'").into()))
+fn samples(word: LatencyWord) -> Parsed<'static> {
+    Ok(Command::All(Question::Latency, Fold::Latency(word, Vec::new())))
+}
+
+fn forget_samples(words: Words<'_>) -> Parsed<'_> {
+    let named = words.from(1).take(EVENTS_MAX).map(shown).collect();
+    Ok(Command::All(Question::LatencyForget(named), Fold::Latency(LatencyWord::Forgotten, Vec::new())))
+}
+
+/// Kinds of events that one LATENCY RESET may name. There are fewer.
+const EVENTS_MAX: usize = 64;
+
+fn shown(event: &[u8]) -> String {
+    String::from_utf8_lossy(&event[..event.len().min(super::SHOWN_MAX)]).into_owned()
 }
 
 pub(super) fn debug(_: Words<'_>) -> Parsed<'_> {

@@ -181,7 +181,7 @@ commands! {
     "flushdb" -1 [Write], NO_KEYS, "server", server::flush, "Removes all keys.";
     "info" -1 [Loading, Stale], NO_KEYS, "server", server::info, "Tells how the server does.";
     "lastsave" 1 [Loading, Stale, Fast], NO_KEYS, "server", server::lastsave, "Gives the second of the start.";
-    "latency" -2 [], NO_KEYS, "server", server::latency, "Tells that no latency is measured.";
+    "latency" -2 [], NO_KEYS, "server", server::latency, "Tells what took long.";
     "memory" -2 [], NO_KEYS, "server", server::memory, "Tells what takes memory.";
     "module" -2 [], NO_KEYS, "server", server::module, "Tells that there are no modules.";
     "replicaof" 3 [Admin, NoScript, Stale, NoAsyncLoading], NO_KEYS, "server", server::replicaof, "Is refused, but for NO ONE.";
@@ -189,7 +189,7 @@ commands! {
     "save" 1 [Admin, NoScript, NoAsyncLoading, NoMulti], NO_KEYS, "server", server::save, "Changes nothing: all is kept in memory.";
     "shutdown" -1 [Admin, NoScript, Loading, Stale, NoMulti, AllowBusy], NO_KEYS, "server", server::shutdown, "Ends the server.";
     "slaveof" 3 [Admin, NoScript, Stale, NoAsyncLoading], NO_KEYS, "server", server::replicaof, "Is refused, but for NO ONE.";
-    "slowlog" -2 [], NO_KEYS, "server", server::slowlog, "Tells that nothing was slow.";
+    "slowlog" -2 [], NO_KEYS, "server", server::slowlog, "Tells what was slow.";
     "swapdb" 3 [Write, Fast], NO_KEYS, "server", server::swapdb, "Swaps tables; there is only 0.";
     "time" 1 [Loading, Stale, Fast], NO_KEYS, "server", server::time, "Tells the time.";
     "wait" 3 [NoScript], NO_KEYS, "generic", server::wait, "Counts copies; there are none.";
@@ -222,6 +222,8 @@ const fn same(one: &[u8], other: &[u8]) -> bool {
 /// Places of the look-up table: a power of two, at least four times the commands, so that chains stay short.
 const PLACES: usize = 512;
 const _: () = assert!(COMMANDS.len() * 4 <= PLACES);
+// Cores tell each other a command by its place.
+const _: () = assert!(COMMANDS.len() <= u8::MAX as usize);
 
 const EMPTY: u16 = u16::MAX;
 

@@ -143,9 +143,14 @@ fn what_needs_no_key_is_answered_here_or_by_all() {
     check("INFO server", "all Stats");
     check(
         "CONFIG SET maxclients 7",
-        "all Change(Change { clients_max: Some(7), memory_max: None, policy: None, idle_max_s: None })",
+        "all Change(Change { clients_max: Some(7), memory_max: None, policy: None, idle_max_s: None, slow_us: None, \
+         slow_max: None, latency_ms: None })",
     );
     check("CONFIG SET save \"\"", "here Nothing");
+    check("SLOWLOG GET", "all Slow(10)");
+    check("SLOWLOG GET -1", "all Slow(128)");
+    check("SLOWLOG GET 1000000", "all Slow(128)");
+    check("LATENCY RESET command fork", "all LatencyForget([\"command\", \"fork\"])");
     check(
         "CONFIG SET maxclients 0",
         "ERR CONFIG SET failed (possibly related to argument 'maxclients') - argument must be between 1 and 4294967295 inclusive",

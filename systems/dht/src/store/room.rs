@@ -2,19 +2,30 @@
 //!
 //! The one hard thing is to stay bounded twice: memory by the core's share, and time by [`EVICTIONS_MAX`]. A value so
 //! long that more keys would have to go is refused, with those already gone; asked again, it finds more room.
+//!
+//! What stores at several keys is done as a whole or not at all, so it asks for all its room first. Where other cores
+//! take part, that room is reserved until they are ready; and the keys stay, whatever else has to go meanwhile.
 
 use super::Store;
 use crate::act::{Act, Op};
+use crate::peer::Text;
 use crate::policy::Policy;
 use machine::{Stream, WallTime};
 use state::Slot;
 use state::table::ENTRY_OVERHEAD;
+use std::collections::BTreeMap;
 
 /// Keys drawn to find one that goes; Redis draws as many.
 pub const SAMPLES: usize = 5;
 
 /// Keys that go for one write, at most: about a millisecond.
 pub const EVICTIONS_MAX: usize = 1024;
+
+/// Keys drawn for one that goes, while those drawn have to stay.
+const DRAWS_MAX: usize = 64;
+
+/// How often room for several keys is counted again because some of them went.
+const COUNTS_MAX: usize = 4;
 
 /// Bytes that an entry is taken to cost beside key and value, with what the table may add for it.
 const BESIDE: usize = ENTRY_OVERHEAD + 64;
@@ -31,12 +42,23 @@ pub(super) struct Bound {
     chance: Stream,
     /// Keys that gave way.
     evicted: u64,
+    /// Bytes for what will be stored soon.
+    reserved: usize,
+    /// Keys that have to stay, with how many want it.
+    kept: BTreeMap<Text, usize>,
 }
 
 impl Bound {
     /// None.
     pub(super) fn new(chance: Stream) -> Self {
-        Self { share: usize::MAX, policy: Policy::NoEviction, chance, evicted: 0 }
+        Self {
+            share: usize::MAX,
+            policy: Policy::NoEviction,
+            chance,
+            evicted: 0,
+            reserved: 0,
+            kept: BTreeMap::new(),
+        }
     }
 }
 
@@ -63,7 +85,94 @@ impl Store {
     #[inline]
     pub(super) fn has_room(&self, op: &Op<'_>) -> bool {
         let Some(more) = brings(op) else { return true };
-        self.table.bytes().saturating_add(more) <= self.bound.share
+        self.fits(more)
+    }
+
+    /// Whether so many bytes may come.
+    #[inline]
+    fn fits(&self, more: usize) -> bool {
+        self.table.bytes().saturating_add(self.bound.reserved).saturating_add(more) <= self.bound.share
+    }
+
+    /// Keeps room for values of these lengths at these keys, letting others go for it: how much was kept, or none if
+    /// there is not enough.
+    pub fn reserve<'k>(
+        &mut self,
+        sizes: impl Iterator<Item = (Slot, &'k [u8], usize)> + Clone,
+        now: WallTime,
+    ) -> Option<usize> {
+        if self.bound.share == usize::MAX {
+            return Some(0);
+        }
+        let mut more = sizes.clone().map(|(_, key, length)| key.len() + length + BESIDE).sum();
+        if !self.fits(more) {
+            more = self.make_room_for_all(sizes, now)?;
+        }
+        self.bound.reserved += more;
+        Some(more)
+    }
+
+    /// So much of what was reserved is no longer kept.
+    pub fn let_in(&mut self, bytes: usize) {
+        self.bound.reserved = self.bound.reserved.saturating_sub(bytes);
+    }
+
+    /// Whether there is room for values of these lengths at these keys, all of them.
+    pub fn lets_all_in<'k>(
+        &mut self,
+        sizes: impl Iterator<Item = (Slot, &'k [u8], usize)> + Clone,
+        now: WallTime,
+    ) -> bool {
+        let reserved = self.reserve(sizes, now);
+        self.let_in(reserved.unwrap_or(0));
+        reserved.is_some()
+    }
+
+    /// A key has to stay: whoever has claimed it may have seen it.
+    pub fn keep(&mut self, key: &Text) {
+        if self.bound.share < usize::MAX {
+            *self.bound.kept.entry(key.clone()).or_default() += 1;
+        }
+    }
+
+    /// One less wants it to.
+    pub fn let_go(&mut self, key: &Text) {
+        if let Some(count) = self.bound.kept.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                self.bound.kept.remove(key);
+            }
+        }
+    }
+
+    #[cold]
+    fn make_room_for_all<'k>(
+        &mut self,
+        sizes: impl Iterator<Item = (Slot, &'k [u8], usize)> + Clone,
+        now: WallTime,
+    ) -> Option<usize> {
+        let mut evictions = 0;
+        for _ in 0..COUNTS_MAX {
+            let (mut whole, mut more) = (0_usize, 0_usize);
+            for (slot, key, length) in sizes.clone() {
+                let (whole_of_it, more_of_it) = self.growth_to(slot, key, length, now);
+                whole = whole.saturating_add(whole_of_it);
+                more = more.saturating_add(more_of_it);
+            }
+            if whole > self.bound.share {
+                return None;
+            }
+            if more == 0 || self.fits(more) {
+                return Some(more);
+            }
+            while !self.fits(more) {
+                evictions += 1;
+                if evictions > EVICTIONS_MAX || !self.evict(now) {
+                    return None;
+                }
+            }
+        }
+        None
     }
 
     /// Lets keys go until there is room for this act. False when there is none; then it must not be done.
@@ -74,7 +183,8 @@ impl Store {
             if whole > self.bound.share {
                 return false;
             }
-            if self.table.bytes().saturating_add(more) <= self.bound.share {
+            // What takes no more than before may be done also when the table itself is over the bound.
+            if more == 0 || self.fits(more) {
                 return true;
             }
             if !self.evict(now) {
@@ -87,19 +197,25 @@ impl Store {
     /// What the entry would cost after the act, and how much more that is than now.
     fn growth(&self, slot: Slot, op: &Op<'_>, now: WallTime) -> (usize, usize) {
         let given = op.payload.bytes().len();
-        let (before, cost) = match self.table.peek(slot, op.key, now) {
-            Some(entry) => (entry.as_bytes().len(), entry.cost()),
-            None => (0, 0),
-        };
+        let before = || self.table.peek(slot, op.key, now).map_or(0, |entry| entry.as_bytes().len());
         let after = match op.act {
-            Act::Append => before.saturating_add(given),
+            Act::Append => before().saturating_add(given),
             Act::SetRange(from) => {
-                before.max(usize::try_from(from).unwrap_or(usize::MAX).saturating_add(given))
+                before().max(usize::try_from(from).unwrap_or(usize::MAX).saturating_add(given))
             }
             Act::Add(_) | Act::AddFloat(_) => DIGITS_MAX,
             _ => given,
         };
-        let whole = after.saturating_add(op.key.len() + BESIDE);
+        self.growth_to(slot, op.key, after, now)
+    }
+
+    /// The same for a value of that length.
+    fn growth_to(&self, slot: Slot, key: &[u8], after: usize, now: WallTime) -> (usize, usize) {
+        let (before, cost) = match self.table.peek(slot, key, now) {
+            Some(entry) => (entry.as_bytes().len(), entry.cost()),
+            None => (0, 0),
+        };
+        let whole = after.saturating_add(key.len() + BESIDE);
         // What is replaced may leave a hole that is not the size of what comes, so only a whole entry makes up for it.
         let more = if before > 0 && after <= before { 0 } else { whole.saturating_sub(cost) };
         (whole, more)
@@ -108,15 +224,21 @@ impl Store {
     /// Lets one key go. False when none may.
     fn evict(&mut self, now: WallTime) -> bool {
         let policy = self.bound.policy.of_table();
-        let Some((slot, key)) = self.table.evict_candidate(policy, &mut self.bound.chance, now, SAMPLES)
-        else {
-            return false;
-        };
-        // One that had expired is no loss and counts as expired.
-        if self.table.remove(slot, &key, now) {
-            self.bound.evicted += 1;
+        for _ in 0..DRAWS_MAX {
+            let Some((slot, key)) = self.table.evict_candidate(policy, &mut self.bound.chance, now, SAMPLES)
+            else {
+                return false;
+            };
+            if self.bound.kept.contains_key(&key[..]) {
+                continue;
+            }
+            // One that had expired is no loss and counts as expired.
+            if self.table.remove(slot, &key, now) {
+                self.bound.evicted += 1;
+            }
+            return true;
         }
-        true
+        false
     }
 
     /// How many keys a slot has.
