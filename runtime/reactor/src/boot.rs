@@ -10,6 +10,7 @@ use crate::keeper::{Keeper, KeeperSeat};
 use crate::lane::{Lanes, Mailbox, Parcel, Seats};
 use crate::link::{Links, Neighbours};
 use crate::listen::{Doors, Listeners};
+use crate::eras::{Eras, Replays};
 use crate::log::{Keeping, Log};
 use crate::ring::{Buffers, Ring};
 use crate::stall::Stopwatch;
@@ -92,6 +93,8 @@ pub struct Plan<C> {
     pub log_version: u32,
     /// How logs are kept.
     pub keeping: Keeping,
+    /// Which logs a core is told at the start.
+    pub replays: Replays,
     /// Who starts children; forked before any thread.
     pub keeper: Option<Keeper>,
     /// The other nodes, for a system that runs on several.
@@ -140,6 +143,7 @@ impl<C> Plan<C> {
             data: None,
             log_version: 1,
             keeping: Keeping::default(),
+            replays: Replays::Own,
             keeper: None,
             neighbours: None,
             limits: Limits::default(),
@@ -176,7 +180,7 @@ struct Berth<C> {
     name: &'static str,
     log_version: u32,
     keeping: Keeping,
-    data: Option<PathBuf>,
+    eras: Option<Arc<Eras>>,
     doors: Doors,
     neighbours: Option<Neighbours>,
     keeper: Option<KeeperSeat>,
@@ -203,6 +207,8 @@ where
 {
     let cores = chosen_cores(&plan.cores)?;
     let signals = stop::Signals::take()?;
+    let eras = plan.data.as_deref().map(|data| Eras::open(data, cores.len() as u16, plan.replays));
+    let eras = eras.transpose()?;
     let (reports, reported) = flume::unbounded();
     let (seats, ends) = open_seats(cores.len())?;
     plan.gatherer.attach(&seats);
@@ -221,7 +227,7 @@ where
             name: plan.name,
             log_version: plan.log_version,
             keeping: plan.keeping.clone(),
-            data: plan.data.clone(),
+            eras: eras.clone(),
             doors: plan.doors.clone(),
             neighbours: plan.neighbours.clone(),
             keeper: keeper.as_mut().map(|keeper| keeper.seat(core)),
@@ -338,7 +344,7 @@ where
         lanes: Lanes::new(berth.seat.core, berth.seats, berth.parcels, high, low),
         listeners: Listeners::new(berth.doors),
         children: Children::new(berth.keeper),
-        store: Store::new(log),
+        store: Store::new(log, berth.eras),
         links: Links::new(berth.name, berth.neighbours),
         gatherings: Gatherings::default(),
         spare: Vec::new(),
@@ -361,11 +367,11 @@ where
 }
 
 fn open_log<S: Shard>(berth: &Berth<S::Config>, shard: &mut S) -> Result<Option<Log>, Fatal> {
-    let Some(data) = &berth.data else { return Ok(None) };
+    let Some(eras) = &berth.eras else { return Ok(None) };
     let (name, core) = (berth.name, berth.seat.core.0);
     let (version, keeping) = (berth.log_version, &berth.keeping);
     let (log, found) =
-        Log::open(data, berth.seat, name, version, keeping, &mut |kept| shard.on_replay(kept))?;
+        eras.log(berth.seat, name, version, keeping, &mut |kept| shard.on_replay(kept))?;
     if found.is_torn {
         eprintln!(
             "{name}: core {core} kept {} snapshot parts and {} records; what stood behind them was an unfinished \
@@ -374,7 +380,7 @@ fn open_log<S: Shard>(berth: &Berth<S::Config>, shard: &mut S) -> Result<Option<
         );
     }
     if core == 0 && !log.is_direct() {
-        eprintln!("{name}: the file system of {} writes through the page cache", data.display());
+        eprintln!("{name}: the file system of the data directory writes through the page cache");
     }
     Ok(Some(log))
 }

@@ -12,6 +12,7 @@ mod clock;
 mod conn;
 mod control;
 pub mod doctor;
+mod eras;
 pub mod fatal;
 mod gather;
 mod io;
@@ -32,6 +33,7 @@ mod store;
 mod turn;
 
 pub use boot::{Limits, Plan, Watch, allowed_cores, run};
+pub use eras::Replays;
 pub use fatal::Fatal;
 pub use gather::Gatherer;
 pub use keeper::Keeper;

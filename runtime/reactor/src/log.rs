@@ -78,13 +78,7 @@ impl Log {
         keeping: &Keeping,
         tell: &mut dyn FnMut(Kept<'_>),
     ) -> Result<(Self, Replayed), Fatal> {
-        let shelf = Shelf::open(directory, seat, system, version, keeping)?;
-        let whose = Whose { path: directory.to_owned(), seat, system: system.to_owned(), version };
-        let found = whose.replay(tell)?;
-        let replayed = found.replayed;
-        let log =
-            Self::go_on(shelf, found).map_err(|error| replay::unreadable(directory, &error.to_string()))?;
-        Ok((log, replayed))
+        Opening::look(directory, seat, system, version, keeping, tell)?.go_on()
     }
 
     /// Tells everything that the log of another core keeps, and changes nothing. Nobody may append to it meanwhile.
@@ -272,6 +266,44 @@ impl Log {
             Outcome::Failed if self.groups.is_failed() => None,
             Outcome::Failed => Some(self.groups.fail()),
         }
+    }
+}
+
+/// A log that was read and not yet changed.
+#[derive(Debug)]
+pub struct Opening {
+    shelf: Shelf,
+    found: Found,
+}
+
+impl Opening {
+    /// The first half of [`Log::open`]: tells everything kept, and changes nothing but the lock.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn look(
+        directory: &Path,
+        seat: Seat,
+        system: &str,
+        version: u32,
+        keeping: &Keeping,
+        tell: &mut dyn FnMut(Kept<'_>),
+    ) -> Result<Self, Fatal> {
+        let shelf = Shelf::open(directory, seat, system, version, keeping)?;
+        let whose = Whose { path: directory.to_owned(), seat, system: system.to_owned(), version };
+        let found = whose.replay(tell)?;
+        Ok(Self { shelf, found })
+    }
+
+    /// The second half: makes the log ready to be appended to.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn go_on(self) -> Result<(Log, Replayed), Fatal> {
+        let (replayed, path) = (self.found.replayed, self.shelf.path.clone());
+        let log = Log::go_on(self.shelf, self.found)
+            .map_err(|error| replay::unreadable(&path, &error.to_string()))?;
+        Ok((log, replayed))
     }
 }
 

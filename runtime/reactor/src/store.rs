@@ -1,10 +1,12 @@
 //! A core's log, driven by its ring: at most one operation for records and one for chores in flight, and what the
 //! disk says told to the shard.
 
+use crate::eras::Eras;
 use crate::io::{Happening, Io};
 use crate::log::{Lane, Log, Operation, RETRY_MS};
 use crate::ring::{Op, Tag};
 use machine::{LogMark, Stored, TimerId};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes of records that may wait for the disk before nothing more is taken from sockets.
@@ -27,11 +29,14 @@ pub(crate) struct Store {
     refused: bool,
     /// Groups of records made safe, for the gauges.
     pub(crate) groups: u64,
+    /// Until the first snapshot since the start: who is to know of it.
+    eras: Option<Arc<Eras>>,
 }
 
 impl Store {
-    pub(crate) fn new(log: Option<Log>) -> Self {
-        Self { log, in_flight: [false; 2], is_retrying: false, refused: false, groups: 0 }
+    pub(crate) fn new(log: Option<Log>, eras: Option<Arc<Eras>>) -> Self {
+        let eras = eras.filter(|eras| eras.has_earlier());
+        Self { log, in_flight: [false; 2], is_retrying: false, refused: false, groups: 0, eras }
     }
 
     pub(crate) fn append(&mut self, record: &[u8]) -> LogMark {
@@ -114,7 +119,15 @@ impl<Said> Io<Said> {
         self.store.in_flight[index] = false;
         let Some(log) = &mut self.store.log else { return };
         if let Some(what) = log.completed(Lane::ALL[index], result) {
-            self.store.groups += u64::from(matches!(what, Stored::Logged(_)));
+            match what {
+                Stored::Logged(_) => self.store.groups += 1,
+                Stored::Saved(_) => {
+                    if let Some(eras) = self.store.eras.take() {
+                        eras.saved();
+                    }
+                }
+                Stored::Full | Stored::Failed => {}
+            }
             self.happenings.push_back(Happening::Stored(what));
         }
     }
