@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Says what a request costs, honestly.
 ///
 /// Exit status: 0 done, 1 the target cannot be reached, 2 wrong use, 3 the machine cannot, 6 the result is invalid
-/// and --strict was given, 101 a bug.
+/// and --strict was given, 7 a scenario ended otherwise than expected, 8 the second result is slower, 101 a bug.
 #[derive(Parser, Debug)]
 #[command(name = "loadgen", version, max_term_width = 100)]
 pub struct Cli {
@@ -28,6 +28,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// The runs of a scenario file, and whether each ended as the file expects.
     Scenario(ScenarioArgs),
+    /// Whether the second of two results is slower: status 8 when it is.
+    Compare(CompareArgs),
     /// Whether this machine can generate load: each finding with the line that mends it.
     Doctor(DoctorArgs),
 }
@@ -158,6 +160,28 @@ pub struct ScenarioArgs {
     /// Options of `loadgen run` that go behind those of the file.
     #[arg(last = true)]
     pub options: Vec<String>,
+}
+
+/// Two results.
+#[derive(Args, Debug)]
+pub struct CompareArgs {
+    /// A folder that --out wrote.
+    pub a: PathBuf,
+
+    /// Another.
+    pub b: PathBuf,
+
+    /// Compare although processor, kernel, limits or the like are not the same.
+    #[arg(long)]
+    pub allow_env_diff: bool,
+
+    /// How many percent slower, at least, is worth a status.
+    #[arg(long, default_value = "0")]
+    pub at_least: f64,
+
+    /// What decides the redraws.
+    #[arg(long, default_value = "1")]
+    pub seed: u64,
 }
 
 /// Whether this machine can.

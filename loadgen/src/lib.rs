@@ -10,8 +10,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bootstrap;
 pub mod cli;
 pub mod client;
+pub mod compare;
 pub mod counters;
 pub mod dialler;
 pub mod discover;

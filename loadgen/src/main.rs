@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use loadgen::cli::{Cli, Command, quoted};
-use loadgen::{doctor, plan, run, series};
+use loadgen::{compare, doctor, plan, run, series};
 use reactor::Fatal;
 use reactor::fatal;
 use std::process::ExitCode;
@@ -26,6 +26,7 @@ fn obey(cli: Cli) -> Result<u8, Fatal> {
             run::run(plan::Run::mean(*typed, command, drawn_seed())?)
         }
         Command::Scenario(typed) => series::scenario(&typed, drawn_seed()),
+        Command::Compare(typed) => compare::compare(&typed),
         Command::Doctor(typed) => doctor::run(&typed),
     }
 }

@@ -41,12 +41,12 @@ impl Truth {
             (b"ASKING", _) => return reply.ok(),
             (_, Some(to)) if owner == node => {
                 self.redirects += 1;
-                return reply.error(&format!("ASK {slot} {}", address(*to)));
+                return reply.error(format!("ASK {slot} {}", address(*to)));
             }
             (_, Some(to)) if *to == node && asking => {}
             _ if owner != node => {
                 self.redirects += 1;
-                return reply.error(&format!("MOVED {slot} {}", address(owner)));
+                return reply.error(format!("MOVED {slot} {}", address(owner)));
             }
             _ => {}
         }
