@@ -118,7 +118,7 @@ mod tests {
                     keeps: manner & 1 > 0,
                     head_only: manner & 2 > 0,
                     is_old: manner & 4 > 0,
-                    origin: 37 * manner,
+                    origin: 36 * manner,
                 },
             };
             assert_eq!(AskId::from_bits(id.to_bits()), id);
