@@ -63,7 +63,7 @@ pub enum Fault {
     LengthRepeated,
     /// A Content-Length that is not digits.
     LengthInvalid,
-    /// A Content-Length over 2^64 - 1.
+    /// A Content-Length over 2^63 - 1.
     LengthOverflow,
     /// Transfer-Encoding in a message of HTTP/1.0.
     CodingInOldVersion,

@@ -170,6 +170,9 @@ impl Codings {
     }
 }
 
+/// The longest length that is taken: what fits the signed 64 bits that many other programs count in.
+const LENGTH_MAX: u64 = i64::MAX as u64;
+
 /// `1*DIGIT` as a number. A list is told from a misspelling, so that the answer says what is wrong.
 fn number(value: &[u8]) -> Result<u64, Fault> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
@@ -181,7 +184,10 @@ fn number(value: &[u8]) -> Result<u64, Fault> {
     let digits = value.iter().map(|digit| u64::from(digit - b'0'));
     let mut sum = 0_u64;
     for digit in digits {
-        sum = sum.checked_mul(10).and_then(|sum| sum.checked_add(digit)).ok_or(Fault::LengthOverflow)?;
+        sum = sum.saturating_mul(10).saturating_add(digit);
+        if sum > LENGTH_MAX {
+            return Err(Fault::LengthOverflow);
+        }
     }
     Ok(sum)
 }

@@ -13,11 +13,13 @@ pub(crate) struct Kind {
     pub(crate) open: fn() -> Reader,
 }
 
-pub(crate) const KINDS: [Kind; 5] = [
+pub(crate) const KINDS: [Kind; 7] = [
     Kind { folder: "request", open: request },
     Kind { folder: "reply", open: reply },
     Kind { folder: "frame", open: || Box::new(|bytes| text(frame::read_request(bytes, 4096))) },
     Kind { folder: "hello", open: || Box::new(|bytes| text(link::read_hello(bytes, &OURS))) },
+    Kind { folder: "http_request", open: crate::http::request_session },
+    Kind { folder: "http_response", open: crate::http::response_session },
     Kind { folder: "link", open: || Box::new(|bytes| text(link::read(bytes, &link::Limits::default()))) },
 ];
 

@@ -3,6 +3,7 @@
 mod corpus;
 mod cuts;
 mod frame;
+mod http;
 mod link;
 mod peer;
 mod reply;
