@@ -9,6 +9,7 @@ mod chance;
 pub(crate) mod contest;
 mod eviction;
 mod hops;
+mod lanes;
 mod memory;
 mod owners;
 pub(crate) mod record;
@@ -24,12 +25,30 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Options {
     #[command(subcommand)]
     question: Question,
-    /// Keep README.md and result.json in this folder
-    #[arg(long, value_name = "DIR", global = true)]
-    save: Option<PathBuf>,
+    #[command(flatten)]
+    keep: Keep,
     /// The dht to run, in place of the one built for release
     #[arg(long, value_name = "FILE", global = true)]
     program: Option<PathBuf>,
+}
+
+/// Where a run is kept.
+#[derive(Args, Debug)]
+struct Keep {
+    /// Keep README.md and result.json in this folder
+    #[arg(long, value_name = "DIR", global = true)]
+    save: Option<PathBuf>,
+    /// Keep them in bench-results/runs/DATE-MACHINE-COMMIT/, and renew the tables that quote the run
+    #[arg(long, global = true, conflicts_with = "save")]
+    record: bool,
+}
+
+impl Keep {
+    /// The folder for a measurement of this name, when it is to be kept.
+    fn folder(&self, root: &Path, facts: &record::Facts, name: &str) -> Option<PathBuf> {
+        let recorded = || root.join("bench-results/runs").join(facts.run_name(root)).join(name);
+        self.save.clone().or_else(|| self.record.then(recorded))
+    }
 }
 
 #[derive(Subcommand, Debug)]
@@ -37,6 +56,9 @@ enum Question {
     /// Requests for a processor second, dht on one core beside redis-server, memcached and bare loops
     #[command(name = "dht")]
     Contest(Box<contest::Options>),
+    /// A message from core to core: the reactor's lanes beside other channels
+    #[command(name = "hops")]
+    Lanes(lanes::Options),
     /// Resident bytes a key, dht on one core and redis-server
     #[command(name = "dht-memory")]
     Memory(memory::Options),
@@ -58,18 +80,19 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
     let found = match &options.question {
         Question::Contest(asked) => {
             contest::prepare(root)?;
-            return contest::run(root, &dht, options.save.as_ref(), asked);
+            return contest::run(root, &dht, &options.keep, asked);
         }
+        Question::Lanes(asked) => lanes::measure(root, asked)?,
         Question::Memory(asked) => memory::measure(&dht, asked)?,
         Question::Eviction(asked) => eviction::measure(&dht, asked)?,
         Question::Hops(asked) => hops::measure(&dht, asked)?,
     };
     let facts = record::Facts::gather(root, load_before);
     println!("\n{}", record::markdown(&found, &facts));
-    match &options.save {
+    match options.keep.folder(root, &facts, found.name) {
         None => Ok(()),
         Some(folder) => {
-            record::keep(folder, &found, &facts)?;
+            record::keep(&folder, &found, &facts)?;
             println!("kept in {}", folder.display());
             Ok(())
         }

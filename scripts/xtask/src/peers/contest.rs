@@ -11,6 +11,7 @@ mod outcome;
 mod plain;
 mod splice;
 
+use super::Keep;
 use super::record::{self, Facts, Found};
 use super::server::{Kind, Server, part_cores};
 use cell::Cell;
@@ -77,9 +78,6 @@ pub(super) struct Options {
     /// The load generator to run, in place of the one built for release
     #[arg(long, value_name = "FILE")]
     loadgen: Option<PathBuf>,
-    /// Keep the run in bench-results/runs/DATE-MACHINE-COMMIT/dht-peers and renew the tables that quote it
-    #[arg(long)]
-    record: bool,
 }
 
 /// One server, one client, one cell.
@@ -103,7 +101,7 @@ struct Plan {
 }
 
 /// Runs all bouts; what is done is kept after each cell, so that nothing is lost when it is broken off.
-pub(super) fn run(root: &Path, dht: &Path, save: Option<&PathBuf>, options: &Options) -> Result<(), String> {
+pub(super) fn run(root: &Path, dht: &Path, keep: &Keep, options: &Options) -> Result<(), String> {
     let load_before = record::load();
     let busy = record::busy();
     if let Some(busy) = &busy {
@@ -112,11 +110,7 @@ pub(super) fn run(root: &Path, dht: &Path, save: Option<&PathBuf>, options: &Opt
     let plan = Plan::mean(root, dht, options)?;
     println!("{}", plan.foretold());
     let facts = || Facts::gather(root, load_before.clone());
-    let folder = match (save, options.record) {
-        (Some(folder), _) => folder.clone(),
-        (None, true) => root.join("bench-results/runs").join(facts().run_name(root)).join("dht-peers"),
-        (None, false) => root.join("report/peers/dht"),
-    };
+    let folder = keep.folder(root, &facts(), "dht-peers").unwrap_or_else(|| root.join("report/peers/dht"));
     let mut outcomes = Outcomes::new(plan.first);
     let began = Instant::now();
     for bouts in plan.bouts.chunk_by(|one, other| (one.cell, one.by) == (other.cell, other.by)) {
@@ -128,7 +122,7 @@ pub(super) fn run(root: &Path, dht: &Path, save: Option<&PathBuf>, options: &Opt
     }
     println!("\n{}", record::markdown(&plan.found(&outcomes, busy.as_deref()), &facts()));
     println!("Kept in {} after {:.0} s.", folder.display(), began.elapsed().as_secs_f64());
-    if options.record {
+    if keep.record {
         splice::renew(root, &folder, &outcomes, busy.is_some())?;
     }
     Ok(())
