@@ -1,31 +1,39 @@
-//! Waves: counters by name, spread over the cores.
+//! A network of units, each with a queue of tasks, balanced by wave algorithms and watched live.
 //!
-//! A client sends lines; each line names a counter and is answered with its new value. Every counter lives on one
-//! core, which its name alone decides, so counting needs no lock: a core that is asked for another's counter
-//! tells that core and answers when it hears back. The hard thing is that answers keep the order of the lines,
-//! whichever core is first.
+//! A unit is a process in the sense of the books: it knows its own links and nothing else. Units live on cores, as
+//! the ring says; what one writes to another is a letter, and letters travel in posts from core to core, also where
+//! both live on the same. A wave (an echo, or one of Finn's) goes over them, collects what they have, and a balancer
+//! moves tasks by it. Everything that happens can be seen on one page.
 //!
-//! What holds always:
-//! - a counter's values are 1, 2, 3, … without a gap, whichever connections and cores ask for it;
-//! - the n-th line of a connection is answered by the n-th line back;
-//! - a bad line never costs the connection, unless it does not end within [`line::LINE_MAX`] bytes.
+//! What holds:
 //!
-//! `shard` only routes: what happened, to whom. `line` and `counters` decide, and return values.
+//! - A wave that meets no fault takes exactly the messages that the literature says, and its decision rests on every
+//!   unit. [`wave::monitor`] looks at each one; a broken property is counted and shown.
+//! - A wave that meets faults ends, and says what is missing.
+//! - Waves overlap freely: what a letter changes is its own wave's alone.
+//! - A task is finished once, or lost with its unit; it moves whole or not at all.
+//! - Where no unit has a task and no wave is under way, no timer is set and no core wakes.
+//!
+//! `shard` only routes. The nouns decide: [`wave`], [`task`], [`balance`], [`book`], [`news`].
 
 #![forbid(unsafe_code)]
 
-pub mod counters;
-pub mod line;
+mod asks;
+pub mod balance;
+pub mod book;
+mod config;
+pub mod families;
+mod hears;
+pub mod letter;
+pub mod network;
+pub mod news;
 pub mod peer;
-pub mod shard;
+mod shard;
+pub mod share;
+pub mod task;
+pub mod topology;
+pub mod tree;
+pub mod wave;
 
+pub use config::Config;
 pub use shard::Waves;
-
-use machine::Address;
-
-/// As the operator meant it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Where clients connect.
-    pub listen: Address,
-}
