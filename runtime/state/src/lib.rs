@@ -17,5 +17,5 @@ pub mod table;
 
 pub use placement::{Placement, Refused};
 pub use ring::{Member, Ring};
-pub use slot::Slot;
+pub use slot::{Slot, SlotSet};
 pub use table::{Entry, Expired, Expiry, Policy, Set, Table, Track, Value, View};

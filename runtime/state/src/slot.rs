@@ -42,6 +42,27 @@ impl Slot {
     }
 }
 
+/// Some of the slots: a bit each, two KiB in all, so that asking hardly ever waits for memory.
+#[derive(Clone, Debug)]
+pub struct SlotSet(Box<[u64; Slot::COUNT / 64]>);
+
+impl SlotSet {
+    /// Whether that slot is one of them.
+    #[must_use]
+    #[inline]
+    pub fn contains(&self, slot: Slot) -> bool {
+        self.0[slot.index() / 64] >> (slot.index() % 64) & 1 == 1
+    }
+}
+
+impl FromIterator<Slot> for SlotSet {
+    fn from_iter<T: IntoIterator<Item = Slot>>(slots: T) -> Self {
+        let mut bits = Box::new([0; Slot::COUNT / 64]);
+        slots.into_iter().for_each(|slot| bits[slot.index() / 64] |= 1 << (slot.index() % 64));
+        Self(bits)
+    }
+}
+
 /// The part of a key that decides its slot: what stands between the first `{` and the first `}` after it, if
 /// that is not empty; else the whole key (Redis Cluster specification, "Hash tags").
 #[must_use]
@@ -84,6 +105,13 @@ mod tests {
         check("foo{bar", "foo{bar");
         check("foo}bar{", "foo}bar{");
         check("}{a}", "a");
+    }
+
+    #[test]
+    fn a_set_has_the_slots_it_was_made_of() {
+        let is_in = |slot: &Slot| slot.number() % 7 == 3 || slot.number() > 16_380;
+        let set: SlotSet = Slot::all().filter(is_in).collect();
+        assert!(Slot::all().all(|slot| set.contains(slot) == is_in(&slot)));
     }
 
     #[test]

@@ -47,6 +47,9 @@ impl Dht {
     ) {
         let limits = self.config.limits;
         while self.may_read(session, input, &limits, out) {
+            if self.run(now, session, input, &limits, out) {
+                continue;
+            }
             let bytes = input.bytes();
             let Speaks::Resp { reader, .. } = &mut session.speaks else { return };
             match reader.next(bytes) {
@@ -110,16 +113,11 @@ impl Dht {
         if input.bytes().is_empty() {
             return false;
         }
-        if session.is_closing || self.is_draining {
+        if session.is_closing || (self.is_draining && session.owed == 0) {
             input.used(input.bytes().len());
             return false;
         }
-        let is_full = session.is_paused
-            || session.is_dealing
-            || session.is_full(limits)
-            || self.direct.is_full()
-            || self.is_held(session)
-            || self.told + usize::from(self.seat.cores) > FANOUT_MAX;
+        let is_full = self.is_full(session, limits);
         if is_full {
             session.has_left = true;
             if !session.is_paused {
@@ -128,6 +126,17 @@ impl Dht {
             }
         }
         !is_full
+    }
+
+    /// Whether so much waits, of this connection or of this event, that nothing more may be asked for now.
+    #[inline]
+    pub(crate) fn is_full(&self, session: &Session, limits: &Limits) -> bool {
+        session.is_paused
+            || session.is_dealing
+            || session.is_full(limits)
+            || self.direct.is_full()
+            || self.is_held(session)
+            || self.told + usize::from(self.seat.cores) > FANOUT_MAX
     }
 
     #[inline]
@@ -278,7 +287,7 @@ impl Dht {
 
     /// An act on one key: done here if it is ours, else told to its owner, which may be on another node.
     #[inline]
-    fn one(
+    pub(crate) fn one(
         &mut self,
         now: Now,
         session: &mut Session,

@@ -45,12 +45,14 @@ pub mod peer;
 pub mod policy;
 pub mod refusal;
 pub mod reply;
+mod run;
 pub mod session;
 mod several;
 mod shard;
 pub mod slow;
 mod staying;
 pub mod store;
+mod watch;
 pub mod world;
 
 pub use config::{Announce, Config, Limits};

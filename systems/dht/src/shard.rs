@@ -3,6 +3,7 @@
 use crate::answer::{self, Direct};
 use crate::claim::{self, Done};
 use crate::clients::Crowd;
+use crate::cluster::Shown;
 use crate::command::COMMANDS;
 use crate::config::Config;
 use crate::deal::Deal;
@@ -17,6 +18,7 @@ use crate::session::{About, Answer, Late, Session, Sessions, Speaks};
 use crate::slow::Slowness;
 use crate::staying::turn_away;
 use crate::store::Store;
+use crate::watch::Watch;
 use crate::world::World;
 use core::time::Duration;
 use machine::id::Key;
@@ -25,7 +27,7 @@ use machine::{
     NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Slab, Spent, Stream, Ticket, TimerId, WallTime,
     Why,
 };
-use state::{Placement, Slot};
+use state::{Placement, Slot, SlotSet};
 
 /// One core's share of the table and of the clients.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Dht {
     pub(crate) seat: Seat,
     pub(crate) config: Config,
     pub(crate) placement: Placement,
+    /// The slots of this core.
+    pub(crate) mine: SlotSet,
     pub(crate) store: Store,
     pub(crate) sessions: Sessions,
     pub(crate) gathers: Slab<Gather>,
@@ -42,11 +46,13 @@ pub struct Dht {
     pub(crate) samples: Stream,
     pub(crate) ways: Ways,
     pub(crate) direct: Direct,
+    pub(crate) shown: Shown,
     pub(crate) counts: Counts,
     pub(crate) slowness: Slowness,
     /// The most that keys were ever taken to cost.
     pub(crate) bytes_peak: usize,
     pub(crate) crowd: Crowd,
+    pub(crate) watch: Watch,
     /// Who was let go by CLIENT KILL in the event at hand.
     pub(crate) killed: Vec<ConnId>,
     /// Who asked for the end of the process, which comes from outside.
@@ -119,9 +125,12 @@ impl Shard for Dht {
             }
             None => Placement::propose(&seat.all_cores().map(|core| (seat.node, core)).collect::<Vec<_>>()),
         };
+        let placement = placement.expect("a node has at least one core, and all have few enough");
+        let this = (seat.node, seat.core);
         Self {
             seat,
-            placement: placement.expect("a node has at least one core, and all have few enough"),
+            mine: Slot::all().filter(|slot| placement.owner(*slot) == this).collect(),
+            placement,
             store: Store::new(&mut chance.stream("look-ups"), config.limits.value_max),
             sessions: Sessions::default(),
             gathers: Slab::new(),
@@ -130,6 +139,7 @@ impl Shard for Dht {
             samples: chance.stream("samples"),
             ways: Ways::new(&config.nodes),
             direct: Direct::default(),
+            shown: Shown::default(),
             counts: Counts {
                 by_command: vec![0; COMMANDS.len()],
                 refused: vec![0; COMMANDS.len()],
@@ -138,6 +148,7 @@ impl Shard for Dht {
             slowness: Slowness::new(),
             bytes_peak: 0,
             crowd: Crowd::new(seat),
+            watch: Watch::new(),
             killed: Vec::new(),
             ending: None,
             started: Now { at: Instant::ZERO, wall: WallTime::default() },
@@ -166,6 +177,7 @@ impl Shard for Dht {
         if let Some(at) = self.config.core_ports.get(self.seat.core.index()) {
             self.own_door = Some(out.listen(Address::Ip(*at)));
         }
+        self.watch.listen(self.config.watch, out);
     }
 
     fn on_open(&mut self, now: Now, conn: ConnId, how: Opened, out: &mut impl Outbox<Said = Said>) {
@@ -175,6 +187,9 @@ impl Shard for Dht {
             Opened::Dialled => return,
             Opened::Pipe(..) => unreachable!("nothing is spawned here"),
         };
+        if self.watch.open(now, conn, listener, out) {
+            return;
+        }
         let is_frames = self.frames == Some(listener);
         if self.crowd.is_full(self.sessions.len(), self.config.limits.clients_max) {
             self.counts.rejected += 1;
@@ -203,7 +218,7 @@ impl Shard for Dht {
         out: &mut impl Outbox<Said = Said>,
     ) {
         let Some(mut session) = self.sessions.take(conn) else {
-            return self.hear_node(conn, input, out);
+            return self.hear_other(now, conn, input, out);
         };
         self.told = 0;
         session.has_left = false;
@@ -214,7 +229,11 @@ impl Shard for Dht {
             Speaks::Resp { .. } => self.read_resp(now, &mut session, input, out),
             Speaks::Frames => self.read_frames(now, &mut session, input, out),
         }
-        self.counts.bytes_in += (before - input.bytes().len()) as u64;
+        session.left = input.bytes().len();
+        let used = before - session.left;
+        // What is left is a part of a request, unless the session was too full for more.
+        session.owed = if session.has_left { session.owed.saturating_sub(used) } else { 0 };
+        self.counts.bytes_in += used as u64;
         self.settle(session, out);
         self.serve_ready(now, out);
         self.sweep_later(now, out);
@@ -223,9 +242,9 @@ impl Shard for Dht {
         }
     }
 
-    fn on_room(&mut self, _: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
+    fn on_room(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
         let Some(mut session) = self.sessions.take(conn) else {
-            return self.node_has_room(conn, out);
+            return self.other_has_room(now, conn, out);
         };
         while out.room(conn) > 0
             && let Some(late) = session.late.pop_front()
@@ -235,9 +254,9 @@ impl Shard for Dht {
         self.settle(session, out);
     }
 
-    fn on_end(&mut self, _: Now, conn: ConnId, end: End, out: &mut impl Outbox<Said = Said>) {
+    fn on_end(&mut self, now: Now, conn: ConnId, end: End, out: &mut impl Outbox<Said = Said>) {
         let Some(mut session) = self.sessions.take(conn) else {
-            return self.node_ends(conn, out);
+            return self.other_ends(now, conn, end, out);
         };
         match end {
             End::Half => {
@@ -328,6 +347,9 @@ impl Shard for Dht {
         if timer == IDLE {
             return self.let_idlers_go(now, out);
         }
+        if timer == web::TIMER {
+            return self.time_for_watchers(now, out);
+        }
         if timer == claim::READY {
             self.told = 0;
             return self.serve_ready(now, out);
@@ -337,7 +359,11 @@ impl Shard for Dht {
         self.sweep_later(now, out);
     }
 
-    fn on_order(&mut self, _: Now, order: Order<'_, Config>, out: &mut impl Outbox<Said = Said>) {
+    fn on_gathered(&mut self, now: Now, _: Ticket, gauges: &[Gauges], out: &mut impl Outbox<Said = Said>) {
+        self.tell_watchers(now, gauges, out);
+    }
+
+    fn on_order(&mut self, now: Now, order: Order<'_, Config>, out: &mut impl Outbox<Said = Said>) {
         match order {
             Order::Reload(config) => {
                 let limits = &mut self.config.limits;
@@ -352,9 +378,12 @@ impl Shard for Dht {
             }
             Order::Drain { .. } => {
                 self.is_draining = true;
+                self.let_watchers_go(now, out);
                 self.end_asked_for(out);
                 for conn in self.sessions.conns() {
-                    if let Some(session) = self.sessions.take(conn) {
+                    if let Some(mut session) = self.sessions.take(conn) {
+                        // What was read and put off is carried out; what comes now is not.
+                        session.owed = if session.has_left { session.left } else { 0 };
                         self.settle(session, out);
                     }
                 }
@@ -388,6 +417,7 @@ impl Shard for Dht {
         into.level("ringwise_dht_keys", "keys owned", stats.keys as i64);
         into.level("ringwise_dht_bytes", "bytes that keys and values take", stats.bytes as i64);
         into.level("ringwise_dht_connections", "clients connected", stats.connections as i64);
+        self.gauges_for_watchers(into);
     }
 }
 
@@ -447,7 +477,8 @@ impl Dht {
     pub(crate) fn settle(&mut self, mut session: Box<Session>, out: &mut impl Outbox<Said = Said>) {
         let conn = session.conn;
         self.direct.end(conn, out);
-        let is_over = session.is_over() || (self.is_draining && session.pipeline.is_idle());
+        let is_drained = self.is_draining && session.pipeline.is_idle() && session.owed == 0;
+        let is_over = session.is_over() || is_drained;
         if is_over {
             out.close(conn, Close::Flushed);
             self.sessions.forget(session);
@@ -464,7 +495,8 @@ impl Dht {
 
     /// Says that all is finished, once it is.
     pub(crate) fn drain_further(&mut self, out: &mut impl Outbox<Said = Said>) {
-        if self.is_draining && !self.has_drained && self.sessions.is_empty() && self.deals.is_empty() {
+        let is_idle = self.sessions.is_empty() && self.deals.is_empty() && self.watch.is_empty();
+        if self.is_draining && !self.has_drained && is_idle {
             self.has_drained = true;
             out.drained();
         }

@@ -16,6 +16,7 @@ use crate::refusal::Fault;
 use crate::reply::Reply;
 use core::time::Duration;
 use machine::{Blob, Stream, WallTime};
+use state::table::Aim;
 use state::{Entry, Expiry, Slot, Table, Value, View};
 use wire::resp::integer;
 
@@ -107,6 +108,48 @@ impl Store {
             Act::ExpireTime(unit) => self.expire_time(slot, op.key, unit, now),
             Act::Persist => self.persist(slot, op.key, now),
         }
+    }
+
+    /// Where the entry of a key is, for what follows.
+    #[inline]
+    #[must_use]
+    pub fn aim(&self, slot: Slot, key: &[u8]) -> Aim {
+        self.table.aim(slot, key)
+    }
+
+    /// Brings near what the entries of these keys touch.
+    #[inline]
+    pub fn warm(&self, aims: &[Aim]) {
+        self.table.warm(aims);
+    }
+
+    /// GET of a key that was aimed at.
+    #[inline]
+    pub fn get_at(&mut self, aim: Aim, key: &[u8], now: WallTime) -> Reply<'_> {
+        match self.table.value_at(aim, key, now) {
+            Some(value) => {
+                self.hits += 1;
+                match value {
+                    View::Bytes(bytes) => Reply::Bulk(bytes),
+                    View::Blob(blob) => Reply::Blob(blob.clone()),
+                }
+            }
+            None => {
+                self.misses += 1;
+                Reply::Nil
+            }
+        }
+    }
+
+    /// SET, without options, of a key that was aimed at.
+    #[inline]
+    pub fn set_at(&mut self, aim: Aim, key: &[u8], value: &[u8], now: WallTime) -> Reply<'_> {
+        let op = Op { key, payload: Payload::Bytes(value), act: Act::Set(Set::default()) };
+        if !self.lets_in(aim.slot(), &op, now) {
+            return Reply::Refused(Fault::OutOfMemory);
+        }
+        self.table.set_at(aim, key, Value::Bytes(value), Expiry::Never, now);
+        Reply::Ok
     }
 
     /// Whether there is such a key.

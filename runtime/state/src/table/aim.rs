@@ -4,6 +4,7 @@
 //! nothing that a change of the table could make wrong.
 
 use super::Table;
+use super::warm::bring;
 use crate::slot::Slot;
 use crate::table::View;
 use machine::WallTime;
@@ -25,10 +26,12 @@ impl Aim {
 }
 
 impl Table {
-    /// Where the entry of a key is, or would be.
+    /// Where the entry of a key is, or would be. The first step towards it is made at once: what leads to the slot is
+    /// brought near.
     #[must_use]
     #[inline]
     pub fn aim(&self, slot: Slot, key: &[u8]) -> Aim {
+        bring(&self.slots[slot.index()]);
         Aim { slot, hash: self.hash(key) }
     }
 

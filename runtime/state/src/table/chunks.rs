@@ -47,11 +47,6 @@ impl Chunks {
         &mut chunk.expect("an offset lies in a chunk")[start..]
     }
 
-    /// Whether there is no chunk. Reads the line that leads to the first ones.
-    pub(super) fn is_empty(&self) -> bool {
-        self.first[0].is_none()
-    }
-
     /// Whether so many bytes fit without another chunk.
     pub(super) const fn has_room(&self, size: usize) -> bool {
         self.count > 0 && self.end as usize + size <= CHUNK

@@ -15,6 +15,7 @@ use super::hints::HINT_BYTES;
 use super::large::{Large, Larges};
 use super::record::{self, Draft, NEVER, Record};
 use super::usage::{Track, Usage};
+use super::warm::bring;
 use machine::WallTime;
 
 /// A segment with so many entries is split before it takes another.
@@ -173,17 +174,22 @@ impl Segment {
         self.group_mut(at).tags[at % GROUP] = tag;
     }
 
-    /// Reads what a look-up reads of the segment itself; the number means nothing.
-    pub(super) fn touch_index(&self) -> u64 {
-        let more = if self.len() > GROUP { self.more[0].tags[0] ^ self.more[1].tags[0] } else { 0 };
-        u64::from(self.len) + u64::from(more) + u64::from(self.chunks.is_empty())
+    /// Has brought near what a look-up reads of the segment itself.
+    #[inline]
+    pub(super) fn bring(&self) {
+        bring(self);
+        bring(&self.walk_at);
+        bring(&self.more[1]);
     }
 
-    /// Reads two lines of what a look-up reads of the records; the number means nothing.
-    pub(super) fn touch_record(&self, hash: u32) -> u64 {
-        let Some(at) = self.find_alike(hash, |_| true) else { return 0 };
-        let bytes = self.chunks.at(self.offset(at));
-        u64::from(bytes[0]) + u64::from(bytes[bytes.len().min(LINE) - 1])
+    /// Has brought near what a look-up reads of the record, whose place it reads here.
+    #[inline]
+    pub(super) fn bring_record(&self, hash: u32) {
+        if let Some(at) = self.find_alike(hash, |_| true) {
+            let bytes = self.chunks.at(self.offset(at));
+            bring(&bytes[0]);
+            bring(&bytes[bytes.len().min(LINE) - 1]);
+        }
     }
 
     /// The record at a place.

@@ -7,6 +7,7 @@
 use super::hints::Name;
 use super::room::make_room;
 use super::segment::Segment;
+use super::warm::bring;
 use core::num::NonZeroU32;
 
 /// Leading bits that the directory may tell apart: 2^24 segments, some 750 million entries a slot. Past that, a
@@ -23,13 +24,15 @@ const CHUNK_SEGMENTS: usize = 64;
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(super) struct SlotTable {
-    /// The first segments.
-    near: Vec<Segment>,
     depth: u8,
     directory: Directory,
     /// Tells this table from earlier ones of the same slot.
     pub(super) id: u32,
-    /// Those after the first [`CHUNK_SEGMENTS`], so many in each.
+    /// In place: while a slot has few entries a look-up has one wait for memory less.
+    first: Segment,
+    /// The next segments.
+    near: Vec<Segment>,
+    /// Those after the next [`CHUNK_SEGMENTS`], so many in each.
     far: Vec<Vec<Segment>>,
     pub(super) len: usize,
     pub(super) expiring: usize,
@@ -50,27 +53,27 @@ impl SlotTable {
             directory: Directory::Near([0; 1 << NEAR_DEPTH_MAX]),
             depth: 0,
             id,
-            near: Vec::with_capacity(1),
+            first: Segment::new(0),
+            near: Vec::new(),
             far: Vec::new(),
             len: 0,
             expiring: 0,
             bytes: 0,
         };
-        table.near.push(Segment::new(0));
         table.bytes = table.structure();
         table
     }
 
     pub(super) fn segments(&self) -> usize {
         match self.far.last() {
-            None => self.near.len(),
-            Some(last) => self.far.len() * CHUNK_SEGMENTS + last.len(),
+            None => 1 + self.near.len(),
+            Some(last) => 1 + self.far.len() * CHUNK_SEGMENTS + last.len(),
         }
     }
 
     #[inline]
     pub(super) fn segment(&self, index: u32) -> &Segment {
-        let index = index as usize;
+        let Some(index) = (index as usize).checked_sub(1) else { return &self.first };
         match index / CHUNK_SEGMENTS {
             0 => &self.near[index],
             chunk => &self.far[chunk - 1][index % CHUNK_SEGMENTS],
@@ -79,16 +82,18 @@ impl SlotTable {
 
     #[inline]
     pub(super) fn segment_mut(&mut self, index: u32) -> &mut Segment {
-        let index = index as usize;
+        let Some(index) = (index as usize).checked_sub(1) else { return &mut self.first };
         match index / CHUNK_SEGMENTS {
             0 => &mut self.near[index],
             chunk => &mut self.far[chunk - 1][index % CHUNK_SEGMENTS],
         }
     }
 
-    /// Reads what a look-up reads of it; the number means nothing.
-    pub(super) fn touch(&self) -> u64 {
-        u64::from(self.depth) + self.near.len() as u64
+    /// Has brought near what a look-up reads of it first, with the whole of its first segment's index if that is short.
+    #[inline]
+    pub(super) fn bring(&self) {
+        bring(&self.depth);
+        bring(&self.first);
     }
 
     /// Which segment a hash falls into.
@@ -181,7 +186,7 @@ impl SlotTable {
     /// Takes off its last segment; none when only the first is left. Of use only while it is being freed.
     pub(super) fn free_one(&mut self) -> Option<Segment> {
         let Some(last) = self.far.last_mut() else {
-            return if self.near.len() > 1 { self.near.pop() } else { None };
+            return self.near.pop();
         };
         let segment = last.pop();
         if last.is_empty() {
@@ -206,7 +211,7 @@ impl SlotTable {
     }
 
     fn add(&mut self, segment: Segment) -> u32 {
-        let index = self.segments();
+        let index = self.segments() - 1;
         let chunk = match index / CHUNK_SEGMENTS {
             0 => &mut self.near,
             chunk => {
@@ -218,7 +223,7 @@ impl SlotTable {
         };
         make_room(chunk);
         chunk.push(segment);
-        index as u32
+        index as u32 + 1
     }
 
     /// The directory's places for the hashes that share the first `depth` bits with `hash`: start and count.

@@ -455,8 +455,7 @@ fn bytes_are_what_is_allocated_and_nothing_when_all_is_gone() {
     let mut table = table(1);
     set(&mut table, slot(0), b"key", b"small", Expiry::Never);
     let small = table.bytes();
-    let chunk_and_structure =
-        chunks::CHUNK + size_of::<SlotTable>() + size_of::<Segment>() + size_of::<Name>();
+    let chunk_and_structure = chunks::CHUNK + size_of::<SlotTable>() + size_of::<Name>();
     assert_eq!(small, chunk_and_structure);
     assert_eq!(table.slot_bytes(slot(0)), small);
     set(&mut table, slot(0), b"key", &[0; 1000], Expiry::Never);
