@@ -12,7 +12,8 @@ use std::time::Duration;
 /// Says what a request costs, honestly.
 ///
 /// Exit status: 0 done, 1 the target cannot be reached, 2 wrong use, 3 the machine cannot, 6 the result is invalid
-/// and --strict was given, 7 a scenario ended otherwise than expected, 8 the second result is slower, 101 a bug.
+/// and --strict was given, 7 a scenario ended otherwise than expected, 8 the second result is slower, 9 saturate found
+/// no edge of the server's, 101 a bug.
 #[derive(Parser, Debug)]
 #[command(name = "loadgen", version, max_term_width = 100)]
 pub struct Cli {
@@ -28,8 +29,14 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// The runs of a scenario file, and whether each ended as the file expects.
     Scenario(ScenarioArgs),
+    /// The highest rate that keeps an objective: TARGET --slo p99=1ms [--start RATE] and options of `run` but --rate.
+    Saturate(SeriesArgs),
+    /// A curve: TARGET with --rates, --connections or --pipeline as lists with commas, and options of `run`.
+    Sweep(SeriesArgs),
     /// Whether the second of two results is slower: status 8 when it is.
     Compare(CompareArgs),
+    /// Makes report.html again from the files of a folder.
+    Report(ReportArgs),
     /// Whether this machine can generate load: each finding with the line that mends it.
     Doctor(DoctorArgs),
 }
@@ -162,6 +169,14 @@ pub struct ScenarioArgs {
     pub options: Vec<String>,
 }
 
+/// A series of runs.
+#[derive(Args, Debug)]
+pub struct SeriesArgs {
+    /// The target and options; see `loadgen run --help`.
+    #[arg(required = true, num_args = 1.., trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
+}
+
 /// Two results.
 #[derive(Args, Debug)]
 pub struct CompareArgs {
@@ -182,6 +197,13 @@ pub struct CompareArgs {
     /// What decides the redraws.
     #[arg(long, default_value = "1")]
     pub seed: u64,
+}
+
+/// A folder of results.
+#[derive(Args, Debug)]
+pub struct ReportArgs {
+    /// The folder that --out wrote.
+    pub folder: PathBuf,
 }
 
 /// Whether this machine can.

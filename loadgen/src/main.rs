@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use loadgen::cli::{Cli, Command, quoted};
-use loadgen::{compare, doctor, plan, run, series};
+use loadgen::{compare, doctor, html, plan, run, saturate, series, sweep};
 use reactor::Fatal;
 use reactor::fatal;
 use std::process::ExitCode;
@@ -26,7 +26,15 @@ fn obey(cli: Cli) -> Result<u8, Fatal> {
             run::run(plan::Run::mean(*typed, command, drawn_seed())?)
         }
         Command::Scenario(typed) => series::scenario(&typed, drawn_seed()),
+        Command::Saturate(typed) => saturate::saturate(&typed, drawn_seed()),
+        Command::Sweep(typed) => sweep::sweep(&typed, drawn_seed()),
         Command::Compare(typed) => compare::compare(&typed),
+        Command::Report(typed) => {
+            html::write(&typed.folder)
+                .map_err(|why| Fatal::misuse(format!("{}: {why}", typed.folder.display())))?;
+            println!("{}", typed.folder.join("report.html").display());
+            Ok(0)
+        }
         Command::Doctor(typed) => doctor::run(&typed),
     }
 }

@@ -74,6 +74,8 @@ pub struct Load {
     pub timeout: Duration,
     /// Whether every key is written before the run.
     pub preload: bool,
+    /// Whether every key is known to be there without that.
+    pub every_key: bool,
 }
 
 impl Default for Load {
@@ -100,6 +102,7 @@ impl Default for Load {
             seed: 1,
             timeout: Duration::from_secs(5),
             preload: true,
+            every_key: false,
         }
     }
 }
@@ -108,7 +111,7 @@ impl Load {
     /// Whether a read that finds nothing is a failure: all keys were written and none is deleted.
     #[must_use]
     pub fn every_key_exists(&self) -> bool {
-        self.preload && self.mix.del == 0
+        (self.preload || self.every_key) && self.mix.del == 0
     }
 
     /// How many of `whole`, shared out one by one, fall to this core.
@@ -192,6 +195,7 @@ impl Run {
             seed: typed.seed.unwrap_or(drawn_seed),
             timeout: typed.timeout,
             preload: !typed.no_load,
+            every_key: false,
         };
         Ok(Self {
             load,

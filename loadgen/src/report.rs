@@ -6,11 +6,12 @@ use crate::client::Outcomes;
 use crate::counters::Beside;
 use crate::environment::Environment;
 use crate::files::{hgrm, hlog};
+use crate::html;
 use crate::plan::{Load, Run};
 use crate::tally::{Kind, Tally};
 use crate::verdict::{Facts, Verdict};
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -115,7 +116,8 @@ impl Report {
         fs::write(folder.join("hiccup.hgrm"), hgrm(&self.tally.hiccup))?;
         fs::write(folder.join("response.hlog"), hlog(&self.whole_seconds())?)?;
         fs::write(folder.join("timeline.csv"), self.timeline())?;
-        fs::write(folder.join("reproduce.sh"), self.reproduce())
+        fs::write(folder.join("reproduce.sh"), self.reproduce())?;
+        html::write(folder).map_err(io::Error::other)
     }
 
     /// `run.json`.
@@ -214,7 +216,7 @@ struct Document<'a> {
 }
 
 /// A distribution in five numbers, µs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Percentiles {
     /// The median.
     pub p50: u64,

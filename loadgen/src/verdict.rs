@@ -21,6 +21,9 @@ const SENT_MIN: f64 = 0.99;
 /// Of the measured time, what the machine may take away.
 const STALLED_MAX: f64 = 0.01;
 
+/// What became of requests that were offered and not sent.
+const UNSENT: &str = "the rest found no free connection";
+
 /// What a verdict rests on.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -78,6 +81,13 @@ impl Verdict {
         self.reasons.join("; ")
     }
 
+    /// Whether the only thing against it is that requests found no free connection: at a fixed rate a server that is
+    /// too slow keeps all of them.
+    #[must_use]
+    pub fn is_only_of_waiting(&self) -> bool {
+        self.reasons.iter().all(|reason| reason.ends_with(UNSENT))
+    }
+
     /// Both: `VALID`, or `INVALID: why`.
     #[must_use]
     pub fn said(&self) -> String {
@@ -115,7 +125,7 @@ impl Verdict {
             let sent = offered.saturating_sub(facts.unsent) as f64 / offered as f64;
             if sent < SENT_MIN {
                 reasons.push(format!(
-                    "generator-limited: {:.1} % of the offered rate was sent; the rest found no free connection",
+                    "generator-limited: {:.1} % of the offered rate was sent; {UNSENT}",
                     sent * 100.0
                 ));
             }
