@@ -58,6 +58,8 @@ impl Asset {
 
 /// The style sheet of every page.
 pub const STYLE: Asset = Asset::css("/kit.css", include_str!("../kit/kit.css"));
+/// The sign of every page.
+pub const ICON: Asset = Asset::new("/icon.svg", "image/svg+xml", include_bytes!("../kit/icon.svg"));
 /// The script of every page.
 pub const SCRIPT: Asset = Asset::js("/kit.js", include_str!("../kit/kit.js"));
 
@@ -101,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_kit_names_nothing_outside() {
-        for asset in [STYLE, SCRIPT] {
+        for asset in [STYLE, SCRIPT, ICON] {
             let text = core::str::from_utf8(asset.bytes).expect("text");
             let text = text.replace("http://www.w3.org/2000/svg", "");
             for outside in ["http:", "https:", "url(", "@import", "innerHTML", "eval("] {

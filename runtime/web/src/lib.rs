@@ -57,7 +57,7 @@ mod socket;
 
 pub use answer::{Answer, Content, JSON, TEXT};
 pub use ask::{Ask, AskId};
-pub use asset::{Asset, SCRIPT, STYLE};
+pub use asset::{Asset, ICON, SCRIPT, STYLE};
 pub use face::{Face, Watched};
 pub use limits::Limits;
 pub use live::GAUGES;

@@ -1,7 +1,7 @@
 //! What a request is for: a route of the system, or what every face has; and who may ask it.
 
 use crate::ask::Manner;
-use crate::asset::{Asset, SCRIPT, STYLE};
+use crate::asset::{Asset, ICON, SCRIPT, STYLE};
 use crate::face::Watched;
 use crate::route::{BODY_MAX, BodyRule, Found, Parameters, Speech};
 use crate::site::Site;
@@ -44,7 +44,7 @@ impl<R: Copy> Site<R> {
 
     /// What every face has at that path.
     pub(crate) fn own<'i>(&self, path: &str) -> Option<Place<'i, R>> {
-        let assets = self.face.assets.iter().chain([&STYLE, &SCRIPT]);
+        let assets = self.face.assets.iter().chain([&STYLE, &SCRIPT, &ICON]);
         if let Some(asset) = assets.into_iter().find(|asset| asset.path == path) {
             return Some(Place::File(asset));
         }

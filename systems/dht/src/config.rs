@@ -17,6 +17,8 @@ pub struct Config {
     pub frame: Option<SocketAddr>,
     /// Where each core alone listens for RESP, by core; empty for none.
     pub core_ports: Vec<SocketAddr>,
+    /// Where every core serves the page, metrics and health.
+    pub watch: Option<SocketAddr>,
     /// Static nodes that share the keys by the ring, this one among them; empty when it has all keys that arrive.
     pub nodes: Vec<Node>,
     /// Whom cluster clients are told to ask.

@@ -332,7 +332,10 @@ impl Shard for Dht {
     /// Static nodes speak framed text; a link that is there all the same carries nothing.
     fn on_link(&mut self, _: Now, _: NodeId, _: Link, _: &mut impl Outbox<Said = Said>) {}
 
-    fn on_gathered(&mut self, _: Now, ticket: Ticket, gauges: &[Gauges], out: &mut impl Outbox<Said = Said>) {
+    fn on_gathered(&mut self, now: Now, ticket: Ticket, gauges: &[Gauges], out: &mut impl Outbox<Said = Said>) {
+        if ticket == web::TICKET {
+            return self.tell_watchers(now, gauges, out);
+        }
         self.put_together(Key::from_bits(ticket.0), Part::World(Box::new(World::of(gauges))), out);
     }
 
@@ -357,10 +360,6 @@ impl Shard for Dht {
         self.store.sweep(now.wall);
         self.is_sweeping = false;
         self.sweep_later(now, out);
-    }
-
-    fn on_gathered(&mut self, now: Now, _: Ticket, gauges: &[Gauges], out: &mut impl Outbox<Said = Said>) {
-        self.tell_watchers(now, gauges, out);
     }
 
     fn on_order(&mut self, now: Now, order: Order<'_, Config>, out: &mut impl Outbox<Said = Said>) {

@@ -12,6 +12,7 @@ fn check(name: &str, text: &str) {
         let config = Config {
             resp: Some(([127, 0, 0, 1], 6379).into()),
             frame: Some(([127, 0, 0, 1], 5050).into()),
+            watch: Some(([127, 0, 0, 1], 9121).into()),
             ..Config::default()
         };
         let faults = if seed % 2 == 0 { Faults::none() } else { Faults::rough() };
@@ -59,4 +60,9 @@ fn server() {
 #[test]
 fn frames() {
     check("frames.txt", include_str!("../transcripts/frames.txt"));
+}
+
+#[test]
+fn watch() {
+    check("watch.txt", include_str!("../transcripts/watch.txt"));
 }

@@ -2,7 +2,6 @@
 
 use crate::dht_bounds::Bounds;
 use crate::logs::{self, Level};
-use crate::metrics;
 use crate::options::{self, Common};
 use crate::static_nodes::{self, This};
 use crate::{client, doctor, doors};
@@ -20,7 +19,7 @@ const PORT: u16 = 6379;
 pub(crate) const FRAME_PORT: u16 = 5050;
 /// The first core's own port.
 const CORE_PORT: u16 = 7000;
-/// Where metrics are.
+/// Where the page and metrics are.
 const METRICS_PORT: u16 = 9121;
 
 #[derive(Parser)]
@@ -54,7 +53,7 @@ struct Serve {
     /// The first core's own port, the next core having the next [default: 7000, or free ones with --port 0]
     #[arg(long, env = "RINGWISE_CORE_PORT", value_name = "PORT")]
     core_port: Option<u16>,
-    /// Where /metrics and /healthz are served [default: 9121, or a free one with --port 0]
+    /// Where the page, /metrics and /healthz are served [default: 9121, or a free one with --port 0]
     #[arg(long, env = "RINGWISE_METRICS_PORT", value_name = "PORT")]
     metrics_port: Option<u16>,
     #[command(flatten)]
@@ -117,7 +116,7 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     let announce = Announce::from(asked.bounds.cluster_announce);
     let core_count = if announce == Announce::Cores { cores.len() } else { 0 };
     let core_ports = doors::for_cores(&doors, common.listen, or(asked.core_port, CORE_PORT), core_count)?;
-    let (listener, metrics) = metrics::reserve(at(or(asked.metrics_port, METRICS_PORT)))?;
+    let metrics = doors.reserve(at(or(asked.metrics_port, METRICS_PORT)))?;
     let pid = std::process::id();
     let listed = match &core_ports[..] {
         [] => String::new(),
@@ -128,6 +127,7 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     let config = Config {
         resp: Some(resp),
         frame: Some(frame),
+        watch: Some(metrics),
         core_ports,
         nodes,
         announce,
@@ -144,13 +144,8 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     plan.data = common.data.clone();
     plan.drain = common.drain_timeout;
     plan.spin = Duration::from_micros(common.spin_us);
-    let gatherer = plan.gatherer.clone();
     let prompts = asked.several.prompt;
     plan.on_ready = Box::new(move || {
-        // Not before: a thread that is older than the reactor's hold on signals would be ended by them.
-        if let Err(why) = metrics::serve(listener, gatherer) {
-            logs::say(Level::Error, &why.sentence);
-        }
         // Whoever started us may not care to read it.
         let _ = writeln!(std::io::stdout(), "{ready}");
         logs::say(Level::Info, &ready);

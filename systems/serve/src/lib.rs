@@ -7,7 +7,6 @@
 pub mod doctor;
 pub mod doors;
 pub mod logs;
-pub mod metrics;
 pub mod options;
 pub mod values;
 

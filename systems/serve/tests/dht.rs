@@ -64,7 +64,7 @@ fn run(arguments: &[&str]) -> Output {
 fn check(name: &str, text: &str) {
     let transcript = Transcript::parse(name, text).unwrap_or_else(|wrong| panic!("{wrong}"));
     let server = Server::start(&[]);
-    let doors = [server.at("resp"), server.at("frame")];
+    let doors = [server.at("resp"), server.at("frame"), server.at("metrics")];
     run_real(&transcript, &doors, PATIENCE).unwrap_or_else(|mismatch| panic!("{mismatch}"));
     assert_eq!(server.end(), Some(0));
 }
@@ -100,6 +100,11 @@ fn frames() {
 }
 
 #[test]
+fn watch() {
+    check("watch.txt", include_str!("../../dht/transcripts/watch.txt"));
+}
+
+#[test]
 fn ready_tells_every_listener_and_each_core_has_its_own() {
     let server = Server::start(&["--cores", "0"]);
     assert!(server.ready.starts_with("READY dht resp=127.0.0.1:"), "{:?}", server.ready);
@@ -114,7 +119,7 @@ fn metrics_are_told_for_every_core() {
     let server = Server::start(&["--cores", "0"]);
     let get = |path: &str| {
         let mut stream = TcpStream::connect(server.at("metrics")).expect("it listens");
-        write!(stream, "GET {path} HTTP/1.1\r\n\r\n").expect("it reads");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("it reads");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("it answers");
         text

@@ -66,7 +66,7 @@ fn real(name: &str, text: &str) {
 /// A stand on one to three cores, its weather as the seed says.
 fn world(seed: u64) -> World<Stand> {
     let config = Config { door: door(), limits: stand::limits() };
-    let faults = if seed % 2 == 0 { Faults::none() } else { Faults::rough() };
+    let faults = if seed.is_multiple_of(2) { Faults::none() } else { Faults::rough() };
     World::new(seed, Setup::new(config).cores(1 + (seed % 3) as u16).faults(faults))
 }
 
