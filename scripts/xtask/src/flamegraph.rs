@@ -7,6 +7,7 @@
 
 mod drawing;
 mod group;
+mod segment;
 mod stack;
 
 use crate::peers::contest::cell::{Cell, Size, What};

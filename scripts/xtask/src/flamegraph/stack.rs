@@ -1,6 +1,7 @@
 //! Stacks as `perf script` tells them, each frame unfolded into the functions that stand at its address, and equal
 //! stacks counted.
 
+use super::segment::Segments;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -17,7 +18,7 @@ pub(super) struct Stacks(BTreeMap<Vec<String>, u64>);
 /// A frame as perf tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Frame {
-    /// In the file, for a program.
+    /// The kernel's own, or a place in the file of a program.
     address: u64,
     symbol: String,
     /// The file's name without its folder.
@@ -119,15 +120,20 @@ fn unfold(program: &Path, places: &BTreeSet<u64>) -> Result<BTreeMap<u64, Vec<St
     command.args(["-a", "-f", "-i", "-C", "-e"]).arg(program).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.stderr(Stdio::null()).spawn().map_err(wrong)?;
     let mut stdin = child.stdin.take().ok_or("addr2line has no input")?;
-    let asked: String = places.iter().map(|place| format!("{place:#x}\n")).collect();
+    let segments = Segments::read(program)?;
+    let addresses: BTreeMap<u64, u64> =
+        places.iter().map(|place| (segments.address(*place), *place)).collect();
+    let asked: String = addresses.keys().map(|address| format!("{address:#x}\n")).collect();
     // Answers may fill the pipe before all is asked.
     let asking = std::thread::spawn(move || stdin.write_all(asked.as_bytes()));
     let output = child.wait_with_output().map_err(wrong)?;
     let _ = asking.join();
-    Ok(functions(&String::from_utf8_lossy(&output.stdout)))
+    let by_address = functions(&String::from_utf8_lossy(&output.stdout));
+    let place = |(address, functions)| Some((*addresses.get(&address)?, functions));
+    Ok(by_address.into_iter().filter_map(place).collect())
 }
 
-/// After each place, two lines a function: its name, and where in the source.
+/// After each address, two lines a function: its name, and where in the source.
 fn functions(text: &str) -> BTreeMap<u64, Vec<String>> {
     let mut all: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     let (mut place, mut is_name) = (0, true);
