@@ -1,32 +1,35 @@
-//! Balancer: counters by name, spread over the cores.
+//! Balancer: an HTTP/1.1 load balancer that owns its replicas.
 //!
-//! A client sends lines; each line names a counter and is answered with its new value. Every counter lives on one
-//! core, which its name alone decides, so counting needs no lock: a core that is asked for another's counter
-//! tells that core and answers when it hears back. The hard thing is that answers keep the order of the lines,
-//! whichever core is first.
+//! It starts them, watches them, replaces the dead ones under their own names, and spreads requests over them by
+//! consistent hashing. Every core relays its own clients' requests by itself: it has a copy of the table of replicas
+//! and its part of what may be in flight to each, so that no request asks another core. One core keeps the truth and
+//! tells the others each change, in order.
 //!
 //! What holds always:
-//! - a counter's values are 1, 2, 3, … without a gap, whichever connections and cores ask for it;
-//! - the n-th line of a connection is answered by the n-th line back;
-//! - a bad line never costs the connection, unless it does not end within [`line::LINE_MAX`] bytes.
+//! - a request goes to a replica that has answered a heartbeat, and never to one that was told to leave;
+//! - at most `replica_max` requests are in flight to a replica, over all cores; the rest wait in their order;
+//! - a request is sent a second time only if that means nothing (by its method, and with all of its body);
+//! - memory is bounded by connections: what one side cannot take, the other is not asked for;
+//! - an answer that was begun is passed on whole, or the client sees that it was not.
 //!
-//! `shard` only routes: what happened, to whom. `line` and `counters` decide, and return values.
+//! `shard` only routes. [`spread`] chooses, [`fleet`] knows the truth, [`view`] a core's copy of it, `relay` passes
+//! requests and answers on, [`control`] has the words of `/add` and `/rm`, [`admin`] what an operator sees.
 
 #![forbid(unsafe_code)]
 
-pub mod counters;
-pub mod line;
+pub mod admin;
+pub mod config;
+pub mod control;
+pub mod desk;
+pub mod fleet;
+pub mod names;
 pub mod peer;
+pub mod probe;
+mod relay;
+pub mod replica;
 pub mod shard;
 pub mod spread;
+pub mod view;
 
+pub use config::Config;
 pub use shard::Balancer;
-
-use machine::Address;
-
-/// As the operator meant it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Where clients connect.
-    pub listen: Address,
-}

@@ -4,6 +4,8 @@
 //! configuration files are read. It decides nothing about a request. What all programs share (options, layering,
 //! the READY line, logs, refusals) is here once; a program adds its own options and its plan.
 
+#[cfg(feature = "balancer")]
+pub mod balancer;
 pub mod doctor;
 pub mod doors;
 pub mod logs;

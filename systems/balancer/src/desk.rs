@@ -1,0 +1,133 @@
+//! The desk of the keeper of the truth: what core 0 has besides its share of the requests.
+//!
+//! Here what the [`Fleet`] wants done is done, and what the world tells of it is told to the fleet.
+
+use crate::config::{Config, Driver};
+use crate::fleet::{Act, Asker, Fleet};
+use crate::peer::{Said, Tenancy, conn_bits};
+use crate::probe::{News, Probes};
+use machine::{Chance, Command, ConnId, CoreId, Now, Outbox, Seat};
+
+/// The fleet and its instruments.
+#[derive(Debug)]
+pub struct Desk {
+    seat: Seat,
+    config: Config,
+    /// The truth.
+    pub fleet: Fleet,
+    /// Connections that look at replicas.
+    pub probes: Probes,
+    epoch: u64,
+    /// Cores that have nothing in flight any more, when the program ends.
+    quiet: u16,
+    is_ended: bool,
+}
+
+impl Desk {
+    /// Nobody yet.
+    #[must_use]
+    pub fn new(seat: Seat, config: &Config, chance: &Chance) -> Self {
+        let fleet = Fleet::new(config, seat.cores, chance);
+        Self {
+            seat,
+            config: config.clone(),
+            fleet,
+            probes: Probes::default(),
+            epoch: 0,
+            quiet: 0,
+            is_ended: false,
+        }
+    }
+
+    /// The configuration was read again.
+    pub fn reload(&mut self, config: &Config) {
+        self.config = config.clone();
+        self.fleet.reload(config);
+    }
+
+    /// A core has nothing in flight any more. When all have said so, replicas end.
+    pub fn on_quiet(&mut self, now: Now) {
+        self.quiet += 1;
+        if self.quiet == self.seat.cores {
+            self.fleet.end(now.at);
+        }
+    }
+
+    /// Whether everything of ours has ended.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.is_ended
+    }
+
+    /// What a probe heard.
+    pub fn heard(&mut self, now: Now, news: News) {
+        match news {
+            News::Sought(tenancy, is_free) => self.fleet.on_sought(tenancy, is_free, now.at),
+            News::Beat(tenancy, outcome) => self.fleet.on_beat(tenancy, outcome, now.at),
+        }
+    }
+
+    /// Does all that the fleet wants, also what it wants because of that; gives what is to be told to our own clients.
+    pub fn work(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        loop {
+            let acts = self.fleet.acts();
+            if acts.is_empty() {
+                return;
+            }
+            for act in acts {
+                self.act(now, act, out);
+            }
+        }
+    }
+
+    fn act(&mut self, now: Now, act: Act, out: &mut impl Outbox<Said = Said>) {
+        match act {
+            Act::Seek(tenancy, port) => self.probes.seek(tenancy, port, now, out),
+            Act::Spawn(tenancy, port) => {
+                let child = out.spawn(self.command(tenancy, port));
+                self.fleet.on_spawned(tenancy, child);
+            }
+            Act::Create(tenancy, _) => {
+                let why = "could not be made: this driver makes no containers".to_owned();
+                self.fleet.on_container(tenancy, Err(why), now.at);
+            }
+            Act::Discard(tenancy, _) => self.fleet.on_ended(tenancy, now.at),
+            Act::Beat(tenancy, at) => {
+                self.probes.beat(tenancy, at, now.at + self.config.watching.interval, out);
+            }
+            Act::Forget(tenancy) => self.probes.forget(tenancy, out),
+            Act::Signal(child, signal) => out.signal(child, signal),
+            Act::Tell(tenancy, change) => {
+                let (seat, life, epoch) = (tenancy.seat.0, tenancy.life, self.epoch);
+                self.epoch += 1;
+                for core in self.seat.all_cores() {
+                    out.tell(core, Said::Changed { epoch, seat, life, change: change.clone() }, None);
+                }
+            }
+            Act::Answer(asker, status, body) => {
+                out.tell(asker.core, Said::Answers { conn: conn_bits(asker.conn), status, body }, None);
+            }
+            Act::Ended => self.is_ended = true,
+        }
+    }
+
+    fn command(&self, tenancy: Tenancy, port: u16) -> Command {
+        let Driver::Process { command, .. } = &self.config.driver else {
+            unreachable!("only the driver of processes starts any")
+        };
+        let fill = |word: &str| -> Box<str> {
+            word.replace("{port}", &port.to_string())
+                .replace("{host}", "127.0.0.1")
+                .replace("{id}", &tenancy.life.to_string())
+                .into()
+        };
+        let mut words = command.iter().map(|word| fill(word));
+        Command { program: words.next().unwrap_or_default(), args: words.collect(), ..Command::default() }
+    }
+
+    /// An asker on that core.
+    #[must_use]
+    pub fn asker(core: CoreId, conn: ConnId) -> Asker {
+        Asker { core, conn }
+    }
+}

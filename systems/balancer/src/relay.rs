@@ -1,0 +1,145 @@
+//! The relay: requests of clients to replicas, and answers back.
+//!
+//! A client has one request under way at a time (pipelined ones wait unread), and a connection to a replica carries
+//! one at a time. Nothing is allocated for a request: heads are rewritten into buffers that live as long as their
+//! connections, bodies are passed on as they come, framed anew. The hard thing is that anything may end at any
+//! moment; so there is one way out of a request in each direction: [`Relay::complete`] when the answer is whole,
+//! [`Relay::lose_upstream`] when the replica's side fails, and [`Relay::drop_client`] when the client's does.
+//!
+//! Memory is bounded: what the other side cannot take is not read. A side that is paused is resumed when the other has
+//! room again.
+
+mod answers;
+mod asking;
+mod budget;
+mod client;
+mod heads;
+mod places;
+mod replicas;
+mod tally;
+mod upstream;
+mod waits;
+
+use crate::config::Config;
+use crate::peer::{Said, Tenancy};
+use crate::view::View;
+use budget::Budget;
+use client::Client;
+pub(crate) use client::{Door, Ours};
+pub(crate) use heads::Origin;
+use machine::{Chance, ConnId, Outbox, Seat, Stream};
+use places::Places;
+use std::collections::VecDeque;
+use tally::Tally;
+use upstream::Upstream;
+
+/// Bytes that may be in a buffer that is kept for the next request; a larger one is given back.
+const BUFFER_KEPT_MAX: usize = 16 * 1024;
+
+/// A request of ours that has wholly come.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) conn: ConnId,
+    pub(crate) ours: Ours,
+    pub(crate) body: Vec<u8>,
+}
+
+/// One core's clients, its connections to replicas, and what it knows of them.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    config: Config,
+    pub(crate) view: View,
+    clients: Places<Client>,
+    upstreams: Places<Upstream>,
+    /// Those that wait until a replica may take their request, first come first: connection and ticket.
+    queue: VecDeque<(ConnId, u64)>,
+    next_ticket: u64,
+    budget: Budget,
+    keys: Stream,
+    /// Where heads are written before they go out.
+    scratch: Vec<u8>,
+    pub(crate) tally: Tally,
+    /// Requests of ours that wait for the caller.
+    wanted: Vec<Wanted>,
+    /// Draining replicas with nothing in flight any more, of which the caller tells the keeper of the truth.
+    pub(crate) emptied: Vec<Tenancy>,
+    /// Replicas whose requests failed too often.
+    pub(crate) troubled: Vec<Tenancy>,
+    is_draining: bool,
+}
+
+impl Relay {
+    pub(crate) fn new(seat: Seat, config: &Config, chance: &Chance) -> Self {
+        Self {
+            config: config.clone(),
+            view: View::new(config, seat.core.0, seat.cores),
+            clients: Places::default(),
+            upstreams: Places::default(),
+            queue: VecDeque::new(),
+            next_ticket: 0,
+            budget: Budget::new(),
+            keys: chance.stream("keys"),
+            scratch: Vec::new(),
+            tally: Tally::new(),
+            wanted: Vec::new(),
+            emptied: Vec::new(),
+            troubled: Vec::new(),
+            is_draining: false,
+        }
+    }
+
+    /// Bounds and waits are the new ones from now on; ring and doors stay.
+    pub(crate) fn reload(&mut self, config: &Config) {
+        self.config = config.clone();
+    }
+
+    /// Requests of ours that have come since the last call.
+    pub(crate) fn wanted(&mut self) -> Vec<Wanted> {
+        core::mem::take(&mut self.wanted)
+    }
+
+    pub(crate) fn has_wanted(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
+    pub(crate) fn is_client(&self, conn: ConnId) -> bool {
+        self.clients.get(conn).is_some()
+    }
+
+    pub(crate) fn is_upstream(&self, conn: ConnId) -> bool {
+        self.upstreams.get(conn).is_some()
+    }
+
+    /// Clients and how many of them wait for a replica.
+    pub(crate) fn clients(&self) -> (usize, usize) {
+        let waiting = self.queue.iter().filter(|(conn, ticket)| {
+            self.clients.get(*conn).is_some_and(|client| is_waiting(client, *ticket))
+        });
+        (self.clients.len(), waiting.count())
+    }
+
+    pub(crate) fn upstreams(&self) -> usize {
+        self.upstreams.len()
+    }
+
+    /// No connection gets another request: each ends with the one it has.
+    pub(crate) fn drain(&mut self, out: &mut impl Outbox<Said = Said>) {
+        self.is_draining = true;
+        let idle: Vec<ConnId> = self
+            .clients
+            .conns()
+            .filter(|(_, client)| client.phase == client::Phase::Idle && !client.reader.has_begun())
+            .map(|(conn, _)| conn)
+            .collect();
+        idle.into_iter().for_each(|conn| self.drop_client(conn, machine::Close::Flushed, out));
+    }
+
+    /// Whether no client is left.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.clients.len() == 0
+    }
+}
+
+fn is_waiting(client: &Client, ticket: u64) -> bool {
+    client.phase == client::Phase::Queued && client.ticket == ticket
+}

@@ -1,0 +1,446 @@
+//! From a client's bytes to a replica: reading heads, choosing, sending, and the body behind.
+
+use super::client::{Client, Door, Ours, Phase};
+use super::upstream::Upstream;
+use super::{BUFFER_KEPT_MAX, Origin, Relay, Wanted, heads};
+use crate::config::KeyFrom;
+use crate::control::{self, Verb};
+use crate::peer::{Said, Tenancy};
+use crate::spread::{Key, Seat};
+use machine::{Address, Close, ConnId, Dial, Input, Now, Outbox};
+use wire::Outcome;
+use wire::http::{Body, Framing, Method, RequestHead, Target, chunk};
+
+/// The token of `Authorization: Bearer …` is compared in a time that does not tell where it differs.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+}
+
+impl Relay {
+    /// A client has come.
+    pub(crate) fn open_client(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        door: Door,
+        from: &Address,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        let client = Client::new(door, Origin::of(from), self.config.limits, now.at);
+        self.clients.insert(conn, client);
+        self.wait(conn, now.at + self.config.waits.idle, out);
+    }
+
+    /// Bytes of a client.
+    pub(crate) fn client_bytes(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        input: &mut Input<'_>,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        while !input.bytes().is_empty() {
+            let Some(client) = self.clients.get_mut(conn) else { return };
+            match client.phase {
+                Phase::Idle => {
+                    if !self.read_head(now, conn, input, out) {
+                        return;
+                    }
+                }
+                Phase::Asking | Phase::Answering if !client.body.is_done() => {
+                    if !self.pass_body(now, conn, input, out) {
+                        return;
+                    }
+                }
+                Phase::Collecting => self.collect(conn, input, out),
+                Phase::Tunnel => self.pass_tunnel(now, conn, input, out),
+                Phase::Queued | Phase::Asking | Phase::Answering | Phase::Asked => {
+                    client.is_paused = true;
+                    out.pause(conn);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads a head if it is whole; false when more must come.
+    fn read_head(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        input: &mut Input<'_>,
+        out: &mut impl Outbox<Said = Said>,
+    ) -> bool {
+        let Some(client) = self.clients.get_mut(conn) else { return false };
+        let had_begun = client.reader.has_begun();
+        match client.reader.next(input.bytes()) {
+            Outcome::Done { value: head, used } => {
+                client.began_at = input.received_at;
+                self.tally.requests += 1;
+                self.begin(now, conn, &head, out);
+                input.used(used);
+                true
+            }
+            Outcome::Partial { need: _ } => {
+                if !had_begun {
+                    self.wait(conn, now.at + self.config.waits.head, out);
+                }
+                false
+            }
+            Outcome::Fault(fault) => {
+                input.used(input.bytes().len());
+                self.refuse(conn, fault.status(), &fault.to_string(), out);
+                false
+            }
+        }
+    }
+
+    /// A request begins.
+    fn begin(&mut self, now: Now, conn: ConnId, head: &RequestHead<'_>, out: &mut impl Outbox<Said = Said>) {
+        let limits = self.config.limits;
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        client.asked = head.asked();
+        client.version = head.version;
+        client.persists = head.persistent && !self.is_draining;
+        client.is_repeatable = head.method.is_idempotent() && head.upgrade.is_none();
+        client.body = Body::new(head.framing, limits);
+        client.is_chunked = head.framing == Framing::Chunked;
+        client.body_begun = false;
+        client.tries = 0;
+        client.head.clear();
+        if client.door == Door::Admin || (self.config.classic && is_ours(head.path())) {
+            return self.begin_ours(now, conn, head, out);
+        }
+        if matches!(head.form(), Target::Authority(_)) {
+            return self.refuse(conn, 405, "CONNECT is not served here", out);
+        }
+        client.key = match &self.config.key {
+            KeyFrom::RequestId => Key::random(&mut self.keys),
+            KeyFrom::Path => Key::of_text(head.path().as_bytes()),
+            KeyFrom::Header(name) => match head.fields.get(name) {
+                Some(value) => Key::of_text(value),
+                None => Key::random(&mut self.keys),
+            },
+            KeyFrom::ClientIp => Key::of_text(client.origin.text.as_bytes()),
+        };
+        if heads::request(&mut client.head, head, &client.origin, self.config.telling).is_err() {
+            return self.refuse(conn, 400, "the request cannot be passed on", out);
+        }
+        self.budget.earn();
+        self.place(now, conn, out);
+    }
+
+    fn begin_ours(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        head: &RequestHead<'_>,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        let is_allowed = self.is_allowed(conn, head);
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        let is_json = control::is_json(head.fields.get("content-type"));
+        let verb = match (head.path(), head.method) {
+            _ if client.door == Door::Admin && !is_ours(head.path()) => None,
+            ("/rep", Method::Get | Method::Head) => Some(Verb::List),
+            ("/add", Method::Post | Method::Get) => Some(Verb::Add),
+            ("/rm", Method::Delete) => Some(Verb::Remove),
+            _ => return self.refuse(conn, 405, "Method not allowed", out),
+        };
+        let changes = matches!(verb, Some(Verb::Add | Verb::Remove))
+            || (verb.is_none() && !matches!(head.method, Method::Get | Method::Head));
+        if changes && !is_allowed {
+            return self.refuse(conn, 403, "Only from this machine, or with a token", out);
+        }
+        client.ours = Some(match verb {
+            Some(verb) => Ours::Control { verb, is_json },
+            None => Ours::Admin { method: head.method.as_str().into(), target: head.target.into() },
+        });
+        client.phase = Phase::Collecting;
+        if head.expects_continue && !client.body.is_done() {
+            out.write(conn, b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        if let Framing::Length(length) = head.framing
+            && length > control::BODY_MAX as u64
+        {
+            return self.refuse(conn, 413, "The body is too long", out);
+        }
+        self.wait(conn, now.at + self.config.waits.body, out);
+        self.collected(conn);
+    }
+
+    /// Whether this client may change something: it is on this machine, or has a token. What a page of somebody else's
+    /// makes a browser send is not the operator's word.
+    fn is_allowed(&self, conn: ConnId, head: &RequestHead<'_>) -> bool {
+        let Some(client) = self.clients.get(conn) else { return false };
+        let given = head.fields.get("authorization").and_then(|value| value.strip_prefix(b"Bearer "));
+        let has_token = given.is_some_and(|given| {
+            self.config.tokens.iter().fold(false, |found, token| found | is_same(given, token.as_bytes()))
+        });
+        let is_foreign = head.fields.get("origin").is_some_and(|origin| {
+            let host = head.host.unwrap_or_default().as_bytes();
+            origin.strip_prefix(b"http://") != Some(host)
+        });
+        has_token || (client.origin.is_loopback && !is_foreign)
+    }
+
+    /// The body of a request of ours comes.
+    fn collect(&mut self, conn: ConnId, input: &mut Input<'_>, out: &mut impl Outbox<Said = Said>) {
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        let bytes = input.bytes();
+        match client.body.next(bytes) {
+            Ok(piece) => {
+                client.head.extend_from_slice(&bytes[piece.payload]);
+                input.used(piece.used);
+                if client.head.len() > control::BODY_MAX {
+                    input.used(input.bytes().len());
+                    return self.refuse(conn, 413, "The body is too long", out);
+                }
+                self.collected(conn);
+            }
+            Err(fault) => {
+                input.used(bytes.len());
+                self.refuse(conn, fault.status(), &fault.to_string(), out);
+            }
+        }
+    }
+
+    fn collected(&mut self, conn: ConnId) {
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        if client.phase == Phase::Collecting && client.body.is_done() {
+            client.phase = Phase::Asked;
+            let body = core::mem::take(&mut client.head);
+            if let Some(ours) = client.ours.take() {
+                self.wanted.push(Wanted { conn, ours, body });
+            }
+        }
+    }
+
+    /// Sends the request to a replica, or lets it wait for one.
+    pub(super) fn place(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        // Nobody overtakes those that wait already.
+        let found = match self.queue.is_empty() || client.tries > 0 {
+            true => self.view.take(client.key, client.tried(), &mut self.keys),
+            false => None,
+        };
+        match found {
+            Some(choice) => self.send(now, conn, choice.seat, out),
+            None => self.enqueue(now, conn, out),
+        }
+    }
+
+    fn enqueue(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
+        let ticket = self.next_ticket;
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        self.next_ticket += 1;
+        client.phase = Phase::Queued;
+        client.ticket = ticket;
+        // When its turn comes, those that failed it may have been replaced.
+        client.tries = client.tries.min(1);
+        client.tried = [Seat(u16::MAX); super::client::TRIES_MAX];
+        self.queue.push_back((conn, ticket));
+        self.wait(conn, now.at + self.config.waits.queue, out);
+    }
+
+    /// Lets those that wait go on, in their order, while replicas may take more.
+    pub(super) fn pump(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        while let Some((conn, ticket)) = self.queue.front().copied() {
+            let waiting = self.clients.get(conn).filter(|client| super::is_waiting(client, ticket));
+            let Some(client) = waiting else {
+                self.queue.pop_front();
+                continue;
+            };
+            match self.view.take(client.key, client.tried(), &mut self.keys) {
+                Some(choice) => {
+                    self.queue.pop_front();
+                    self.send(now, conn, choice.seat, out);
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// The request goes to that replica, on a connection that is there or on a new one.
+    fn send(&mut self, now: Now, conn: ConnId, seat: Seat, out: &mut impl Outbox<Said = Said>) {
+        let limits = self.config.limits;
+        let Some(member) = self.view.member_mut(seat) else { unreachable!("who is chosen has a seat") };
+        let tenancy = Tenancy { seat, life: member.life };
+        let to = match member.idle.pop() {
+            Some(to) => {
+                if let Some(upstream) = self.upstreams.get_mut(to) {
+                    upstream.client = Some(conn);
+                }
+                to
+            }
+            None => {
+                let by = now.at + self.config.waits.connect;
+                let to = out.dial(Dial { to: member.at.clone(), from: None, tls: None, by });
+                self.upstreams.insert(to, Upstream::new(tenancy, conn, limits, now.at));
+                to
+            }
+        };
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        client.upstream = Some(to);
+        client.phase = Phase::Asking;
+        if client.tries < super::client::TRIES_MAX {
+            client.tried[client.tries] = seat;
+        }
+        client.tries += 1;
+        out.write(to, &client.head);
+        let waits = &self.config.waits;
+        let span = if client.body.is_done() { waits.response } else { waits.body };
+        self.wait(conn, now.at + span, out);
+        self.resume_client(conn, out);
+    }
+
+    /// Brings again what a client has sent meanwhile, if it can go anywhere now.
+    pub(super) fn resume_client(&mut self, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        let Some(to) = client.upstream else {
+            if client.is_paused && client.phase == Phase::Idle {
+                client.is_paused = false;
+                out.resume(conn);
+            }
+            return;
+        };
+        let takes = client.phase == Phase::Tunnel || !client.body.is_done();
+        let is_connected = self.upstreams.get(to).is_some_and(|upstream| upstream.is_connected);
+        if client.is_paused && takes && is_connected && out.room(to) > 0 {
+            client.is_paused = false;
+            out.resume(conn);
+        }
+    }
+
+    /// Passes on what has come of a request's body; false when it must wait.
+    fn pass_body(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        input: &mut Input<'_>,
+        out: &mut impl Outbox<Said = Said>,
+    ) -> bool {
+        let Some(client) = self.clients.get_mut(conn) else { return false };
+        let Some(to) = client.upstream else { return false };
+        if !self.upstreams.get(to).is_some_and(|upstream| upstream.is_connected) || out.room(to) == 0 {
+            client.is_paused = true;
+            out.pause(conn);
+            return false;
+        }
+        let bytes = input.bytes();
+        let piece = match client.body.next(bytes) {
+            Ok(piece) => piece,
+            Err(fault) => {
+                input.used(bytes.len());
+                self.refuse(conn, fault.status(), &fault.to_string(), out);
+                return false;
+            }
+        };
+        client.body_begun = true;
+        let is_done = client.body.is_done();
+        write_piece(to, &bytes[piece.payload], client.is_chunked, is_done, out);
+        input.used(piece.used);
+        let waits = &self.config.waits;
+        let span = if is_done { waits.response } else { waits.body };
+        self.wait(conn, now.at + span, out);
+        true
+    }
+
+    fn pass_tunnel(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        input: &mut Input<'_>,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        let Some(to) = client.upstream else { return };
+        out.write(to, input.bytes());
+        input.used(input.bytes().len());
+        if out.room(to) == 0 {
+            client.is_paused = true;
+            out.pause(conn);
+        }
+        self.wait(conn, now.at + super::waits::TUNNEL_IDLE, out);
+    }
+
+    /// A client's side ends: half, or wholly.
+    pub(crate) fn client_half(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
+        let Some(client) = self.clients.get_mut(conn) else { return };
+        client.has_said_all = true;
+        match client.phase {
+            Phase::Idle => self.drop_client(conn, Close::Flushed, out),
+            Phase::Tunnel => {
+                if let Some(to) = client.upstream {
+                    out.finish(to);
+                }
+            }
+            // A body that ends before its end: nobody gets the rest, and nobody answers.
+            Phase::Queued | Phase::Asking | Phase::Answering | Phase::Collecting
+                if !client.body.is_done() =>
+            {
+                self.refuse(conn, 400, "The connection ended within a request", out);
+            }
+            Phase::Queued | Phase::Asking | Phase::Answering | Phase::Collecting | Phase::Asked => {}
+        }
+        self.pump(now, out);
+    }
+
+    /// The client is no more: so is its request.
+    pub(crate) fn client_gone(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
+        if let Some(client) = self.clients.remove(conn) {
+            out.wake(super::waits::timer(conn), None);
+            self.abandon(&client, out);
+        }
+        self.pump(now, out);
+    }
+
+    /// Ends a client's connection, and with it its request.
+    pub(super) fn drop_client(&mut self, conn: ConnId, how: Close, out: &mut impl Outbox<Said = Said>) {
+        if let Some(client) = self.clients.remove(conn) {
+            out.wake(super::waits::timer(conn), None);
+            out.close(conn, how);
+            self.abandon(&client, out);
+        }
+    }
+
+    fn abandon(&mut self, client: &Client, out: &mut impl Outbox<Said = Said>) {
+        if let Some(to) = client.upstream {
+            self.end_upstream(to, out);
+        }
+    }
+
+    /// The buffer of a client that has none of its own requests under way.
+    pub(super) fn trim(client: &mut Client) {
+        if client.head.capacity() > BUFFER_KEPT_MAX {
+            client.head = Vec::new();
+        }
+    }
+}
+
+/// Whether this path of the traffic port is ours: exactly these three.
+fn is_ours(path: &str) -> bool {
+    matches!(path, "/rep" | "/add" | "/rm")
+}
+
+/// Writes a piece of a body, in a chunk if need be, and what ends the body.
+pub(super) fn write_piece(
+    to: ConnId,
+    payload: &[u8],
+    in_chunks: bool,
+    is_done: bool,
+    out: &mut impl Outbox<Said = Said>,
+) {
+    if !payload.is_empty() {
+        if in_chunks {
+            out.write(to, chunk::head(payload.len()).as_bytes());
+        }
+        out.write(to, payload);
+        if in_chunks {
+            out.write(to, chunk::TAIL);
+        }
+    }
+    if in_chunks && is_done {
+        out.write(to, chunk::LAST);
+    }
+}
