@@ -141,6 +141,9 @@ impl Waves {
                 for core in self.seat.all_cores() {
                     out.tell(core, Said::Watch(true), None);
                 }
+                // Whoever begins to listen, or comes back, asks for the state after this, and so misses nothing.
+                let text = format!("{{\"at_us\":{},\"hello\":true}}", now.at.nanos() / 1000);
+                self.site.publish(NEWS, "", &text, out);
             }
             To::Wave => self.ask_wave(now, ask, out),
             To::Tasks => self.ask_some_tasks(now, ask, out),
