@@ -20,7 +20,8 @@ p{margin:.4rem 0}code,pre{font:13px/1.4 ui-monospace,monospace;overflow-wrap:any
 pre{background:var(--shade);padding:.6rem;border-radius:.3rem}
 .verdict{padding:.5rem .7rem;border-radius:.3rem;color:#fff;background:#1d7a46}.verdict.no{background:#b3261e}
 table{border-collapse:collapse;width:100%;font-size:.92rem}th,td{padding:.2rem .35rem;text-align:right;border-bottom:1px solid var(--grid)}
-th:first-child,td:first-child{text-align:left;overflow-wrap:anywhere}.wide{overflow-x:auto}
+th:first-child,td:first-child{text-align:left}td{white-space:nowrap}.wide{overflow-x:auto}\
+.env td{text-align:left;vertical-align:top;white-space:normal}.env td+td{overflow-wrap:anywhere}.said td{white-space:normal;color:var(--soft);border-top:none}
 svg{width:100%;height:auto;display:block}svg text{font:12px system-ui,sans-serif;fill:var(--soft)}
 .grid{stroke:var(--grid);stroke-width:1}.shade{fill:var(--shade)}.event{stroke:#b3261e;stroke-dasharray:3 2}text.event{fill:#b3261e;stroke:none}
 polyline{fill:none;stroke-width:2;stroke-linejoin:round}
@@ -90,15 +91,15 @@ fn summary(run: &Value, body: &mut String) {
     );
     *body += "<div class=\"wide\"><table><tr><th>time</th><th>p50</th><th>p90</th><th>p99</th><th>p99.9</th><th>max</th></tr>\n";
     for (name, told) in [
-        ("service", "sent to read"),
-        ("response", "due to read"),
-        ("slip", "due to sent"),
-        ("reading", "received to read"),
+        ("service", "sent → read"),
+        ("response", "due → read"),
+        ("slip", "due → sent"),
+        ("reading", "received → read"),
     ] {
         let Ok(times) = serde_json::from_value::<Percentiles>(run["latency_us"][name].clone()) else {
             continue;
         };
-        let _ = write!(body, "<tr><td><b>{name}</b>, {told}</td>");
+        let _ = write!(body, "<tr><td><b>{name}</b><br><small>{told}</small></td>");
         for micros in [times.p50, times.p90, times.p99, times.p99_9, times.max] {
             let _ = write!(body, "<td>{}</td>", shown_micros(micros));
         }
@@ -172,7 +173,11 @@ fn seconds(text: &str) -> Vec<Second> {
         let words: Vec<&str> = line.split(',').collect();
         let number = |place: usize| words.get(place)?.parse::<f64>().ok();
         let times = [number(4)?, number(5)?, number(6)?, number(7)?];
-        let warm_up = *words.get(1)? == "warm-up";
+        let phase = *words.get(1)?;
+        if phase == "after" {
+            return None;
+        }
+        let warm_up = phase == "warm-up";
         Some(Second { at: number(0)?, warm_up, requests: number(2)?, errors: number(3)?, times })
     };
     text.lines().filter_map(row).collect()
@@ -263,13 +268,14 @@ fn sweep(curve: &Curve, body: &mut String) {
     for point in points {
         let _ = writeln!(
             body,
-            "<tr><td><b>{}</b><br>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><td><b>{}</b></td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\
+             <tr class=\"said\"><td colspan=\"5\">{}</td></tr>",
             escaped(&point.at),
-            escaped(&point.verdict),
             shown_count(point.rate.round() as u64),
             shown_micros(point.response_us.p50),
             shown_micros(point.response_us.p99),
-            shown_micros(point.response_us.max)
+            shown_micros(point.response_us.max),
+            escaped(&point.verdict)
         );
     }
     *body += "</table></div>\n<h2>Commands</h2>\n<pre>";
@@ -278,7 +284,7 @@ fn sweep(curve: &Curve, body: &mut String) {
 }
 
 fn environment(run: &Value, body: &mut String) {
-    *body += "<h2>Environment</h2>\n<table>\n";
+    *body += "<h2>Environment</h2>\n<table class=\"env\">\n";
     for (name, value) in run["environment"].as_object().into_iter().flatten() {
         let value = match value {
             Value::Object(parts) => parts

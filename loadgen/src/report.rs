@@ -164,7 +164,12 @@ impl Report {
         let mut text = "second,phase,requests,errors,p50_us,p99_us,p99_9_us,max_us\n".to_owned();
         for (second, errors, response) in self.tally.timeline() {
             let measured = Duration::from_secs(second) >= self.run.load.warm_up;
-            let phase = if measured { "measured" } else { "warm-up" };
+            let over = second as f64 >= (self.run.load.warm_up.as_secs_f64() + self.seconds()).ceil();
+            let phase = match (measured, over) {
+                (false, _) => "warm-up",
+                (true, false) => "measured",
+                (true, true) => "after",
+            };
             let at = |quantile| response.value_at_quantile(quantile);
             let (p50, p99, p99_9) = (at(0.5), at(0.99), at(0.999));
             let _ = writeln!(

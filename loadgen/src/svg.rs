@@ -173,7 +173,9 @@ impl Chart {
             );
             let shown = escaped(&(self.x.shown)(value));
             let y = floor + 15.0;
-            let _ = writeln!(text, "<text x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{shown}</text>");
+            // A word at the right end would be cut.
+            let anchor = if x > right - 20.0 { "end" } else { "middle" };
+            let _ = writeln!(text, "<text x=\"{x:.1}\" y=\"{y}\" text-anchor=\"{anchor}\">{shown}</text>");
         }
         let (middle, y) = ((LEFT + right) / 2.0, HEIGHT - 8.0);
         let title = escaped(&self.x.title);

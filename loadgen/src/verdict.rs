@@ -7,6 +7,9 @@ use std::time::Duration;
 
 /// Of the median service time, what the median reading delay may be.
 const READING_MAX: f64 = 0.10;
+/// What the median reading delay may always be, µs: the kernel takes its time where a packet enters, before TCP has
+/// worked on it, and both clocks tell whole microseconds.
+const READING_FLOOR_US: u64 = 5;
 /// What the 99th percentile of our own slip may always be, µs: a sleep's precision and a turn's length.
 const LATE_FLOOR_US: u64 = 1_000;
 /// Of the median response time, what it may be beyond that.
@@ -102,7 +105,7 @@ impl Verdict {
             return Self { reasons: vec!["nothing was measured".to_owned()] };
         };
         let (service, response, reading) = facts.p50_us;
-        if reading as f64 > service as f64 * READING_MAX {
+        if reading > READING_FLOOR_US && reading as f64 > service as f64 * READING_MAX {
             let (reading, service) = (shown_micros(reading), shown_micros(service));
             reasons.push(format!("generator-limited: replies waited {reading} to be read, of {service}"));
         }
@@ -189,6 +192,8 @@ mod tests {
     fn each_rule_is_held_at_its_bound() {
         check(good(), "");
         check(Facts { p50_us: (100, 105, 10), ..good() }, "");
+        check(Facts { p50_us: (20, 25, 5), ..good() }, "");
+        check(Facts { p50_us: (20, 25, 6), ..good() }, "generator-limited: replies waited 6 µs to be read");
         check(Facts { p50_us: (100, 105, 11), ..good() }, "generator-limited: replies waited");
         check(Facts { p50_us: (100, 105, 11), rate: None, offered: None, ..good() }, "generator-limited");
         check(Facts { late_p99_us: 1_001, ..good() }, "generator-limited: one request in a hundred");
