@@ -1,21 +1,31 @@
 //! Which bytes may stand where: the grammar's character classes as tables and ranges.
 
 /// `tchar` of RFC 9110 section 5.6.2: what methods, field names and codings are made of.
-const TOKEN: [bool; 256] = {
+const TOKEN: [bool; 256] = alphanumeric_and(b"!#$%&'*+-.^_`|~");
+
+/// What a host's name is made of (RFC 3986 section 3.2.2) but for escapes; and no comma.
+const HOST_NAME: [bool; 256] = alphanumeric_and(b"-._~!$&'()*+;=");
+
+const fn alphanumeric_and(others: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 256 {
         table[byte] = (byte as u8).is_ascii_alphanumeric();
         byte += 1;
     }
-    let others = b"!#$%&'*+-.^_`|~";
     let mut at = 0;
     while at < others.len() {
         table[others[at] as usize] = true;
         at += 1;
     }
     table
-};
+}
+
+/// Whether a host's name may hold this byte.
+#[inline]
+pub(super) const fn is_host_name(byte: u8) -> bool {
+    HOST_NAME[byte as usize]
+}
 
 /// Whether a token may hold this byte.
 #[inline]

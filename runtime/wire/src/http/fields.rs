@@ -8,8 +8,8 @@ use super::framing::{Connection, Known};
 use super::text::has_token;
 use smallvec::SmallVec;
 
-/// Fields noted without an allocation.
-const SPANS_INLINE: usize = 24;
+/// Fields noted without an allocation. The quick reader takes heads of so many and leaves longer ones to the strict one.
+pub(super) const SPANS_INLINE: usize = 24;
 
 /// Fields that concern one connection alone (RFC 9110 sections 7.6.1, 7.8, 10.1.4 and 11.7, RFC 7540 section 3.2.1),
 /// and Content-Length: who forwards a message says its framing anew.
@@ -25,13 +25,24 @@ const HOPS: [&str; 9] = [
     "content-length",
 ];
 
-/// Where a field is in its head.
+/// Where a field is in its head, which has 16 bits of bytes at most.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     name: u16,
     colon: u16,
     value: u16,
     end: u16,
+}
+
+impl Span {
+    /// No field.
+    pub(super) const NONE: Span = Span { name: 0, colon: 0, value: 0, end: 0 };
+
+    /// A name from `name` on, its colon, and the value trimmed.
+    #[inline(always)]
+    pub(super) fn new(name: usize, colon: usize, value: usize, end: usize) -> Self {
+        Span { name: name as u16, colon: colon as u16, value: value as u16, end: end as u16 }
+    }
 }
 
 /// One field as it came: a name that is a token, and a value without control bytes and outer white space.
@@ -73,31 +84,15 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// None yet, of the head in `text`, which has [`HEAD_CEILING`](super::HEAD_CEILING) bytes at most.
-    #[inline]
-    pub(super) fn new(text: &'a [u8]) -> Self {
-        Fields { text, spans: SmallVec::new(), connection: Connection::default() }
+    /// The first `count` of `spans`, places in the head `text`.
+    #[inline(always)]
+    pub(super) fn of(text: &'a [u8], spans: [Span; SPANS_INLINE], count: usize) -> Self {
+        Fields { text, spans: SmallVec::from_buf_and_len(spans, count), connection: Connection::default() }
     }
 
-    /// One more: its name from `name` on, its colon, and the value trimmed.
-    #[inline]
-    pub(super) fn push(
-        &mut self,
-        name: usize,
-        colon: usize,
-        value: usize,
-        end: usize,
-        known: &mut Known<'a>,
-    ) {
-        known.note(&self.text[name..colon], &self.text[value..end]);
-        let [name, colon, value, end] = [name, colon, value, end].map(|place| place as u16);
-        self.spans.push(Span { name, colon, value, end });
-    }
-
-    /// The fields of a section that was found well-formed, `lines` beginning with its first line and ending behind
-    /// its empty line.
+    /// The fields of a head that was found well-formed, its first field line at `at`.
     pub(super) fn split(text: &'a [u8], mut at: usize, known: &mut Known<'a>) -> Self {
-        let mut fields = Fields::new(text);
+        let mut spans = SmallVec::new();
         while let Some(feed) = memchr::memchr(b'\n', &text[at..])
             && let Some(colon) = memchr::memchr(b':', &text[at..at + feed])
         {
@@ -105,10 +100,11 @@ impl<'a> Fields<'a> {
             let blank = text[colon + 1..line_end].iter().take_while(|byte| matches!(byte, b' ' | b'\t'));
             let value = colon + 1 + blank.count();
             let end = value + trim(&text[value..line_end]).len();
-            fields.push(name, colon, value, end, known);
+            known.note(&text[name..colon], &text[value..end]);
+            spans.push(Span::new(name, colon, value, end));
             at = line_end + 2;
         }
-        fields
+        Fields { text, spans, connection: Connection::default() }
     }
 
     pub(super) fn set_connection(&mut self, connection: Connection) {

@@ -2,8 +2,8 @@
 
 /// No head has more bytes than this, whatever the limits say: places in it are counted in 16 bits.
 pub const HEAD_CEILING: usize = 65_535;
-/// No head has more fields than this, whatever the limits say: they are noted in one array on the stack.
-pub const FIELDS_CEILING: usize = 256;
+/// No head has more fields than this, whatever the limits say: each is noted in eight bytes.
+pub const FIELDS_CEILING: usize = 1_024;
 /// Bytes of a method. Longer ones are none that anybody implements: 501 (RFC 9112 section 3).
 pub const METHOD_MAX: usize = 32;
 

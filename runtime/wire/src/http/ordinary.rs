@@ -6,9 +6,9 @@
 //! reader (`progress`) then finds out why, or that the head is merely cut.
 
 use super::Version;
-use super::fields::Fields;
+use super::fields::{Fields, SPANS_INLINE, Span};
 use super::framing::Known;
-use super::limits::{FIELDS_CEILING, Limits, METHOD_MAX};
+use super::limits::{Limits, METHOD_MAX};
 use httparse::{Header, Status};
 use std::mem::MaybeUninit;
 
@@ -39,12 +39,13 @@ pub(super) struct ResponseParts<'a> {
 }
 
 /// A whole request head at the front of `bytes`.
-#[inline]
+#[inline(always)]
 pub(super) fn request<'a>(bytes: &'a [u8], limits: &Limits) -> Option<RequestParts<'a>> {
     let bytes = &bytes[..bytes.len().min(limits.head_max)];
-    let mut array = [const { MaybeUninit::<Header<'a>>::uninit() }; FIELDS_CEILING];
+    let mut array = [const { MaybeUninit::<Header<'a>>::uninit() }; SPANS_INLINE];
     let mut parsed = httparse::Request::new(&mut []);
-    let Ok(Status::Complete(used)) = parsed.parse_with_uninit_headers(bytes, &mut array[..limits.fields_max])
+    let Ok(Status::Complete(used)) =
+        parsed.parse_with_uninit_headers(bytes, &mut array[..limits.fields_max.min(SPANS_INLINE)])
     else {
         return None;
     };
@@ -66,12 +67,14 @@ pub(super) fn request<'a>(bytes: &'a [u8], limits: &Limits) -> Option<RequestPar
 #[inline]
 pub(super) fn response<'a>(bytes: &'a [u8], limits: &Limits) -> Option<ResponseParts<'a>> {
     let bytes = &bytes[..bytes.len().min(limits.head_max)];
-    let mut array = [const { MaybeUninit::<Header<'a>>::uninit() }; FIELDS_CEILING];
+    let mut array = [const { MaybeUninit::<Header<'a>>::uninit() }; SPANS_INLINE];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    let Ok(Status::Complete(used)) =
-        config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut array[..limits.fields_max])
-    else {
+    let Ok(Status::Complete(used)) = config.parse_response_with_uninit_headers(
+        &mut parsed,
+        bytes,
+        &mut array[..limits.fields_max.min(SPANS_INLINE)],
+    ) else {
         return None;
     };
     let (minor, status) = (parsed.version?, parsed.code?);
@@ -91,23 +94,24 @@ pub(super) fn response<'a>(bytes: &'a [u8], limits: &Limits) -> Option<ResponseP
 }
 
 /// Notes the fields of the head `text`, if every line of it ends in CR LF, the start line at `line_end`.
-#[inline]
+#[inline(always)]
 fn collect<'a>(text: &'a [u8], line_end: usize, headers: &[Header<'a>]) -> Option<(Fields<'a>, Known<'a>)> {
-    let (mut fields, mut known) = (Fields::new(text), Known::default());
+    let (mut spans, mut known) = ([Span::NONE; SPANS_INLINE], Known::default());
     let mut at = line_end;
-    for header in headers {
+    for (span, header) in spans.iter_mut().zip(headers) {
         if text.get(at..at + 2)? != b"\r\n" {
             return None;
         }
         let (name, value) = (at + 2, place(text, header.value));
         let end = value + header.value.len();
-        fields.push(name, name + header.name.len(), value, end, &mut known);
+        known.note(header.name.as_bytes(), header.value);
+        *span = Span::new(name, name + header.name.len(), value, end);
         at = end;
         while matches!(text.get(at)?, b' ' | b'\t') {
             at += 1;
         }
     }
-    (text.get(at..)? == b"\r\n\r\n").then_some((fields, known))
+    (text.get(at..)? == b"\r\n\r\n").then(|| (Fields::of(text, spans, headers.len()), known))
 }
 
 /// Where `part`, which was cut out of `text`, begins in it.

@@ -76,10 +76,11 @@ impl<'a> RequestHead<'a> {
     }
 
     /// From parts that are well-formed each by itself: whether they go together.
+    #[inline(always)]
     fn judge(parts: RequestParts<'a>, limits: &Limits) -> Result<Self, Fault> {
         let RequestParts { method, target, version, mut fields, known, used: _ } = parts;
         let method = Method::of(method);
-        let host = host(&known, target::parse(method, target)?, version)?;
+        let host = host(&known, target::check(method, target)?, version)?;
         let framing = known.framing(version)?.unwrap_or(Framing::None);
         if let Framing::Length(length) = framing
             && length > limits.body_max
@@ -102,7 +103,12 @@ impl<'a> RequestHead<'a> {
 }
 
 /// Whom a request is for: RFC 9112 sections 3.2 and 3.3.
-fn host<'a>(known: &Known<'a>, target: Target<'a>, version: Version) -> Result<Option<&'a str>, Fault> {
+#[inline]
+fn host<'a>(
+    known: &Known<'a>,
+    authority: Option<&'a str>,
+    version: Version,
+) -> Result<Option<&'a str>, Fault> {
     let said = match (known.hosts, version) {
         (0, Version::Http10) => None,
         (0, Version::Http11) => return Err(Fault::HostMissing),
@@ -114,7 +120,7 @@ fn host<'a>(known: &Known<'a>, target: Target<'a>, version: Version) -> Result<O
         Some(_) => return Err(Fault::HostInvalid),
         None => None,
     };
-    Ok(target.authority().or(said))
+    Ok(authority.or(said))
 }
 
 /// Reads request heads from the front of what a connection has received. One a connection.
@@ -168,7 +174,7 @@ impl RequestReader {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn judged<'a>(&self, parts: RequestParts<'a>, start: usize) -> Outcome<RequestHead<'a>, Fault> {
         let used = start + parts.used;
         match RequestHead::judge(parts, &self.limits) {

@@ -1,5 +1,6 @@
 //! Request targets in their four forms (RFC 9112 section 3.2), and hosts.
 
+use super::byte;
 use super::fault::Fault;
 use super::method::Method;
 use super::text;
@@ -100,6 +101,17 @@ fn absolute(target: &str) -> Result<Target<'_>, Fault> {
     Ok(Target::Absolute { scheme, authority, path, query })
 }
 
+/// The authority of a target of visible ASCII, if it has one, sent with this method.
+#[inline]
+pub(super) fn check<'a>(method: Method<'_>, target: &'a str) -> Result<Option<&'a str>, Fault> {
+    match (method, target.as_bytes()) {
+        (Method::Connect, _) => {}
+        (_, [b'/', ..]) => return Ok(None),
+        (_, _) => {}
+    }
+    parse(method, target).map(Target::authority)
+}
+
 /// Whether `value` is a host and perhaps a port, as Host has it (RFC 9110 section 7.2, RFC 3986 section 3.2): a name of
 /// letters, digits, `-._~`, escapes and `!$&'()*+;=`, or an address in brackets; then perhaps `:` and up to five
 /// digits. Empty is one. A comma, which the grammar would let pass, is what two Hosts look like when somebody joined
@@ -107,38 +119,41 @@ fn absolute(target: &str) -> Result<Target<'_>, Fault> {
 #[inline]
 #[must_use]
 pub fn is_host(value: &[u8]) -> bool {
-    let (port, name_fits) = match value {
-        [b'[', rest @ ..] => match memchr::memchr(b']', rest) {
-            Some(end) => (&rest[end + 1..], is_address(&rest[..end])),
-            None => return false,
-        },
-        _ => {
-            let (name, port) = value.split_at(memchr::memchr(b':', value).unwrap_or(value.len()));
-            (port, is_name(name))
+    let mut rest = behind_name(value);
+    while let [b'%', high, low, behind @ ..] = rest {
+        if !(high.is_ascii_hexdigit() && low.is_ascii_hexdigit()) {
+            return false;
         }
-    };
-    name_fits
-        && match port {
-            [] => true,
-            [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
-            _ => false,
-        }
-}
-
-/// What may stand in brackets: an IPv6 address.
-fn is_address(inside: &[u8]) -> bool {
-    std::str::from_utf8(inside).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
-}
-
-fn is_name(name: &[u8]) -> bool {
-    let mut rest = name;
-    while let [byte, behind @ ..] = rest {
-        rest = match (byte, behind) {
-            (b'%', [high, low, behind @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => behind,
-            (b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~', _) => behind,
-            (b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'=', _) => behind,
-            _ => return false,
-        };
+        rest = behind_name(behind);
     }
-    true
+    match rest {
+        [] => true,
+        [b':', digits @ ..] => is_port(digits),
+        [b'[', _address @ ..] if rest.len() == value.len() => is_literal(rest),
+        _ => false,
+    }
+}
+
+/// What follows the bytes that a name may hold as they are.
+#[inline]
+fn behind_name(value: &[u8]) -> &[u8] {
+    let name = value.iter().take_while(|&&byte| byte::is_host_name(byte)).count();
+    &value[name..]
+}
+
+/// An IPv6 address in brackets, and perhaps a port.
+fn is_literal(value: &[u8]) -> bool {
+    let Some(end) = memchr::memchr(b']', value) else { return false };
+    let port = match &value[end + 1..] {
+        [] => true,
+        [b':', digits @ ..] => is_port(digits),
+        _ => false,
+    };
+    let address = std::str::from_utf8(&value[1..end]);
+    port && address.is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
+#[inline]
+fn is_port(digits: &[u8]) -> bool {
+    digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit)
 }
