@@ -4,15 +4,21 @@
 //! The one hard thing is the shared port, where every key is served and nobody is sent elsewhere. It owns nothing, so
 //! among the owners it would be wrong; but tools look for the line of whom they talk to. So there, and there alone, it
 //! stands in the list as one more master without slots.
+//!
+//! With several cores there are some 8,000 ranges of slots, and clients ask for them whenever they connect. So what is
+//! told of them is made once for each epoch of the placement and kept, at most [`Shown`]'s twelve texts of up to 1 MiB.
 
+use crate::answer::Raw;
 use crate::command::ClusterWord;
 use crate::config::{Announce, Config};
+use crate::reply::{Shape, Sink, Tell};
 use core::fmt::Write as _;
-use machine::Seat;
+use machine::blob::BLOB_MIN;
+use machine::{Blob, Seat};
 use state::hash::hash64;
 use state::{Member, Placement, Slot};
 use std::net::SocketAddr;
-use wire::resp::Writer;
+use wire::resp::{Version, Writer};
 
 /// Seeds the three parts of an id; a change is another id for everybody.
 const ID_SEEDS: [u64; 3] = [11, 12, 13];
@@ -34,6 +40,55 @@ pub(crate) struct View<'a> {
     pub(crate) seat: Seat,
     /// It came by this core's own port.
     pub(crate) is_core: bool,
+}
+
+/// What was told of the slots of an epoch, and will be told again: by word, version and door.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    epoch: u64,
+    texts: Vec<(ClusterWord<'static>, Version, bool, Blob)>,
+}
+
+impl Shown {
+    /// The answer; made now, if it was not told before in this epoch.
+    pub(crate) fn answer(&mut self, view: View<'_>, word: ClusterWord<'_>, version: Version) -> Text {
+        let make = || {
+            let mut bytes = Vec::new();
+            view.write(word, &mut Writer::new(&mut bytes, version));
+            Blob::from(bytes)
+        };
+        let word = match word {
+            ClusterWord::Slots => ClusterWord::Slots,
+            ClusterWord::Shards => ClusterWord::Shards,
+            ClusterWord::Nodes => ClusterWord::Nodes,
+            ClusterWord::Info | ClusterWord::MyId | ClusterWord::Replicas(_) => return Text(make()),
+        };
+        if self.epoch != view.placement.epoch() {
+            *self = Self { epoch: view.placement.epoch(), texts: Vec::new() };
+        }
+        let is_it = |(told, of, is_core, _): &&(ClusterWord<'static>, Version, bool, Blob)| {
+            *told == word && *of == version && *is_core == view.is_core
+        };
+        if let Some((.., text)) = self.texts.iter().find(is_it) {
+            return Text(text.clone());
+        }
+        let text = make();
+        self.texts.push((word, version, view.is_core, text.clone()));
+        Text(text)
+    }
+}
+
+/// An answer that is kept.
+pub(crate) struct Text(Blob);
+
+impl Tell for Text {
+    fn tell(self, shape: Shape, into: &mut impl Sink) {
+        if self.0.len() < BLOB_MIN || shape == Shape::Silent {
+            Raw(&self.0).tell(shape, into);
+        } else {
+            into.blob(self.0);
+        }
+    }
 }
 
 /// One who owns slots.
@@ -232,7 +287,6 @@ impl View<'_> {
 mod tests {
     use super::*;
     use machine::{CoreId, NodeId};
-    use wire::resp::Version;
 
     const CORES: u16 = 3;
 
@@ -315,6 +369,33 @@ mod tests {
         assert_eq!(lines(&config, false)[0].1, ":6379@16379");
         config.announce_ip = Some([10, 0, 0, 7].into());
         assert_eq!(lines(&config, false)[0].1, "10.0.0.7:6379@16379");
+    }
+
+    #[test]
+    fn what_is_told_of_slots_is_made_once() {
+        let config = config(Announce::Cores);
+        let seat = Seat { node: NodeId(0), core: CoreId(1), cores: CORES };
+        let members: Vec<Member> = seat.all_cores().map(|core| (seat.node, core)).collect();
+        let placement = Placement::propose(&members).expect("there are some");
+        let mut shown = Shown::default();
+        let mut made = Vec::new();
+        for is_core in [false, true] {
+            for version in [Version::Two, Version::Three] {
+                for word in [ClusterWord::Slots, ClusterWord::Shards, ClusterWord::Nodes, ClusterWord::MyId] {
+                    let view = View { placement: &placement, config: &config, seat, is_core };
+                    let Text(first) = shown.answer(view, word, version);
+                    let Text(again) = shown.answer(view, word, version);
+                    assert_eq!(first[..], again[..]);
+                    assert_eq!(first.as_ptr() == again.as_ptr(), word != ClusterWord::MyId, "{word:?}");
+                    made.push((word, first));
+                }
+            }
+        }
+        assert_eq!(shown.texts.len(), 12);
+        let mut fresh = Vec::new();
+        let view = View { placement: &placement, config: &config, seat, is_core: false };
+        view.write(ClusterWord::Slots, &mut Writer::new(&mut fresh, Version::Two));
+        assert_eq!(made[0].1[..], fresh[..]);
     }
 
     /// Clients remember ids: they must never change.

@@ -9,6 +9,12 @@
 //! A deal belongs to the core and not to the connection: it goes on to its end if its client is gone. The hard thing
 //! is the client that is there and has sent more. Until the last core was asked nothing more of it is read, for a
 //! later request could overtake the deal at a core that has not heard of it; from then on lanes keep the order.
+//!
+//! So deals that one connection sends at once overlap by their last core alone. More would be safe in a wave: a request
+//! may go to a core once each deal before it has asked that core or needs nothing there. It is not done, because it has
+//! to be known which cores a request concerns before it is used up, and for each request, also the plain one that
+//! nobody's deal is before; a client that wants more at once takes more connections, or a hash tag. And what was read
+//! is of one moment but for expiry: each core judges by its own reading of the clock whether a key's time has come.
 
 use crate::act::{Act, Set};
 use crate::answer;

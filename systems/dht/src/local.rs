@@ -1,6 +1,6 @@
 //! Commands that this core answers from what it knows of the connection and itself.
 
-use crate::answer::{self, Raw};
+use crate::answer;
 use crate::cluster::View;
 use crate::command::{ClientWord, ClusterWord, Credentials, Fixed, Hello, Here, Mute, Words, describe};
 use crate::config::REDIS_VERSION;
@@ -115,9 +115,8 @@ impl Dht {
             seat: self.seat,
             is_core: session.is_core,
         };
-        let mut bytes = Vec::new();
-        view.write(word, &mut Writer::new(&mut bytes, session.version()));
-        answer::at_once(session, &mut self.direct, Raw(&bytes), session.shape(), out);
+        let text = self.shown.answer(view, word, session.version());
+        answer::at_once(session, &mut self.direct, text, session.shape(), out);
     }
 
     fn hello(&mut self, session: &mut Session, hello: Hello<'_>, out: &mut impl Outbox<Said = Said>) {

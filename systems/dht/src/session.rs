@@ -29,6 +29,10 @@ pub struct Session {
     pub is_paused: bool,
     /// There is input that was not used because it was full; it comes again after a resume, also after an end.
     pub has_left: bool,
+    /// How many bytes of input it was shown and has not used.
+    pub left: usize,
+    /// As many bytes, which were read before a drain began, are still carried out.
+    pub owed: usize,
     /// They have said all.
     pub is_half: bool,
     /// Nothing more is read, and it ends when everything is answered.
@@ -132,6 +136,8 @@ impl Session {
             late: VecDeque::new(),
             is_paused: false,
             has_left: false,
+            left: 0,
+            owed: 0,
             is_half: false,
             is_closing: false,
             is_dealing: false,

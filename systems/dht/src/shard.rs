@@ -332,7 +332,13 @@ impl Shard for Dht {
     /// Static nodes speak framed text; a link that is there all the same carries nothing.
     fn on_link(&mut self, _: Now, _: NodeId, _: Link, _: &mut impl Outbox<Said = Said>) {}
 
-    fn on_gathered(&mut self, now: Now, ticket: Ticket, gauges: &[Gauges], out: &mut impl Outbox<Said = Said>) {
+    fn on_gathered(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        gauges: &[Gauges],
+        out: &mut impl Outbox<Said = Said>,
+    ) {
         if ticket == web::TICKET {
             return self.tell_watchers(now, gauges, out);
         }
@@ -381,7 +387,8 @@ impl Shard for Dht {
                 self.end_asked_for(out);
                 for conn in self.sessions.conns() {
                     if let Some(mut session) = self.sessions.take(conn) {
-                        // What was read and put off is carried out; what comes now is not.
+                        // What was read and put off is carried out; what comes now only if it comes with the last
+                        // of that.
                         session.owed = if session.has_left { session.left } else { 0 };
                         self.settle(session, out);
                     }

@@ -121,6 +121,13 @@ fn all_cores_are_asked_where_all_are_meant() {
     let info = ask(&mut world, client, "INFO keyspace cores\r\n", "\r\n\r\n");
     assert!(info.contains("db0:keys=1000,expires=0"), "{info}");
     assert_eq!(info.matches(",bytes=").count(), 4, "{info}");
+    // The owner of that slot alone is asked.
+    let hops = |world: &World<Dht>| world.gauges(NODE).number("ringwise_dht_hops_total");
+    let before = hops(&world);
+    assert_eq!(ask(&mut world, client, "CLUSTER KEYSLOT key1\r\n", "\r\n"), ":9189\r\n");
+    assert_eq!(ask(&mut world, client, "CLUSTER COUNTKEYSINSLOT 9189\r\n", "\r\n"), ":1\r\n");
+    assert!(ask(&mut world, client, "CLUSTER GETKEYSINSLOT 9189 5\r\n", "key1\r\n").starts_with("*1\r\n"));
+    assert!(hops(&world) - before <= 2, "each asked one core");
     assert_eq!(ask(&mut world, client, "FLUSHALL\r\nDBSIZE\r\n", ":0\r\n"), "+OK\r\n:0\r\n");
 }
 
@@ -136,6 +143,51 @@ fn what_has_expired_is_removed_without_being_asked_for() {
         world.run_within(Duration::from_secs(3), |world| world.gauges(NODE).number("ringwise_dht_keys") == 0)
     );
     assert_eq!(world.gauges(NODE).number("ringwise_dht_expired_total"), 500);
+}
+
+#[test]
+fn a_drain_carries_out_what_was_read_and_put_off() {
+    let mut world = world(3, Limits { places_max: 4, ..Limits::default() });
+    let client = world.connect(NODE, 0);
+    set_many(&mut world, client, 100);
+    let gets: String = (0..1000).map(|key| format!("GET key{}\r\n", key % 100)).collect();
+    world.say(client, gets.as_bytes());
+    let read = |world: &World<Dht>| world.gauges(NODE).number("ringwise_dht_commands_total{command=\"get\"}");
+    world.run_until(|world| read(world) > 0);
+    assert!(read(&world) < 500, "most of it is put off");
+    world.drain(NODE);
+    world.say(client, b"GET key0\r\n");
+    world.run_until(|world| world.drained(NODE) && world.ended(client).is_some());
+    let answered = String::from_utf8_lossy(world.heard(client)).matches('$').count();
+    assert!((1000..=1001).contains(&answered), "{answered}: what was said later need not be answered");
+}
+
+#[test]
+fn more_long_values_than_a_part_brings_as_blobs_come_in_order() {
+    let mut world = world(3, Limits::default());
+    let client = world.connect(NODE, 0);
+    let (mut said, mut names) = (Vec::new(), Vec::new());
+    for key in 0..250 {
+        let value = vec![b'a' + (key % 26) as u8; machine::blob::BLOB_MIN + key];
+        let name = format!("key{key}");
+        wire::resp::write_request(&mut said, &[b"SET", name.as_bytes(), &value]);
+        names.push(name);
+    }
+    world.say(client, &said);
+    world.run_until(|world| world.heard(client).len() == names.len() * "+OK\r\n".len());
+    world.take_heard(client);
+    world.say(client, format!("MGET {}\r\nPING\r\n", names.join(" ")).as_bytes());
+    world.run_until(|world| world.heard(client).ends_with(b"+PONG\r\n"));
+    let heard = world.take_heard(client);
+    let mut rest = heard.strip_prefix(b"*250\r\n").expect("all of them");
+    for key in 0..250 {
+        let length = machine::blob::BLOB_MIN + key;
+        rest = rest.strip_prefix(format!("${length}\r\n").as_bytes()).expect("its length");
+        let value;
+        (value, rest) = rest.split_at(length);
+        assert!(value.iter().all(|byte| *byte == b'a' + (key % 26) as u8), "the value of key{key}");
+        rest = rest.strip_prefix(b"\r\n").expect("its end");
+    }
 }
 
 #[test]

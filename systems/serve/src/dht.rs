@@ -144,6 +144,8 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     plan.data = common.data.clone();
     plan.drain = common.drain_timeout;
     plan.spin = Duration::from_micros(common.spin_us);
+    plan.stall = asked.bounds.stall;
+    plan.warn = |sentence| logs::say(Level::Warn, sentence);
     let prompts = asked.several.prompt;
     plan.on_ready = Box::new(move || {
         // Whoever started us may not care to read it.

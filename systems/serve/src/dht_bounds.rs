@@ -37,6 +37,9 @@ pub struct Bounds {
     /// Who is idle for so long is closed without a word; 0 for never
     #[arg(long, env = "RINGWISE_TIMEOUT", default_value = "0", value_parser = crate::values::span)]
     pub timeout: Duration,
+    /// A core that is at one thing for longer says so in a line and counts it in /metrics
+    #[arg(long, env = "RINGWISE_STALL", default_value = "10ms", value_parser = crate::values::span)]
+    pub stall: Duration,
     /// Who may come in: lines of user:password, or of a password alone, which is the default user's
     #[arg(long, env = "RINGWISE_AUTH_FILE", value_name = "FILE")]
     pub auth_file: Option<PathBuf>,

@@ -377,4 +377,49 @@ mod tests {
         assert_eq!(set(&mut store, "huge", SHARE, Life::Ever, NOW), Err(Fault::OutOfMemory));
         assert_eq!((store.len(), store.evicted()), before);
     }
+
+    fn sizes(keys: &[String], length: usize) -> impl Iterator<Item = (Slot, &[u8], usize)> + Clone {
+        keys.iter().map(move |key| (Slot::of(key.as_bytes()), key.as_bytes(), length))
+    }
+
+    #[test]
+    fn room_is_for_all_or_for_none() {
+        let mut store = store(Policy::NoEviction);
+        let keys: Vec<String> = (0..10).map(name).collect();
+        assert!(!store.lets_all_in(sizes(&keys, SHARE / 5), NOW), "each has room, all have not");
+        let kept = store.reserve(sizes(&keys, SHARE / 20), NOW).expect("half of it");
+        assert_eq!(set(&mut store, "other", SHARE * 3 / 5, Life::Ever, NOW), Err(Fault::OutOfMemory));
+        assert_eq!(set(&mut store, "other", SHARE / 5, Life::Ever, NOW), Ok(()), "what is left is anybody's");
+        assert_eq!(store.reserve(sizes(&keys, SHARE / 20), NOW), None);
+        store.let_in(kept);
+        assert_eq!(set(&mut store, "other", SHARE * 3 / 5, Life::Ever, NOW), Ok(()));
+    }
+
+    #[test]
+    fn what_is_replaced_needs_no_room_of_its_own() {
+        let mut store = store(Policy::NoEviction);
+        let keys: Vec<String> = (0..10).map(name).collect();
+        for key in &keys {
+            assert_eq!(set(&mut store, key, SHARE / 12, Life::Ever, NOW), Ok(()));
+        }
+        assert!(store.lets_all_in(sizes(&keys, SHARE / 12), NOW));
+        assert!(!store.lets_all_in(sizes(&keys, SHARE / 8), NOW));
+    }
+
+    #[test]
+    fn a_claimed_key_stays_whatever_else_goes() {
+        let mut store = store(Policy::AllKeysRandom);
+        let claimed = name(0);
+        store.keep(&Text::from_slice(claimed.as_bytes()));
+        assert_eq!(set(&mut store, &claimed, 100, Life::Ever, NOW), Ok(()));
+        for key in 1..30_000 {
+            assert_eq!(set(&mut store, &name(key), 100, Life::Ever, NOW), Ok(()));
+        }
+        assert!(store.evicted() > 10_000 && has(&mut store, &claimed));
+        store.let_go(&Text::from_slice(claimed.as_bytes()));
+        for key in 30_000..90_000 {
+            assert_eq!(set(&mut store, &name(key), 100, Life::Ever, NOW), Ok(()));
+        }
+        assert!(!has(&mut store, &claimed), "it goes as any other");
+    }
 }

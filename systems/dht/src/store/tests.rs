@@ -105,3 +105,30 @@ fn what_is_flushed_is_freed_by_sweeps() {
     }
     assert!(sweeps > 1, "it is not freed at once");
 }
+
+#[test]
+fn a_long_value_is_appended_to_where_it_is() {
+    let mut shop = Shop::new();
+    shop.set("k", &[0; BLOB_MIN], None);
+    let place = |shop: &mut Shop| match shop.act("k", Act::Get) {
+        Reply::Blob(blob) => blob.as_ptr(),
+        other => panic!("{other:?}"),
+    };
+    let (mut moves, mut before) = (0, place(&mut shop));
+    let appended = (100_000 - BLOB_MIN) / 10;
+    for number in 0..appended {
+        let length = BLOB_MIN + 10 * (number + 1);
+        assert_eq!(shop.with("k", &[number as u8; 10], Act::Append), Reply::Integer(length as i64));
+        let now = place(&mut shop);
+        moves += usize::from(now != before);
+        before = now;
+    }
+    assert!(moves <= 12, "moved {moves} times by {appended} appends");
+    let Reply::Blob(sent) = shop.act("k", Act::Get) else { panic!("it is long") };
+    assert!((0..appended).all(|number| sent[BLOB_MIN + 10 * number] == number as u8));
+    // Somebody is being sent it: that one sees no change.
+    shop.with("k", b"!", Act::SetRange(0));
+    assert_eq!(sent[0], 0);
+    let Reply::Blob(changed) = shop.act("k", Act::Get) else { panic!("it is long") };
+    assert_eq!((changed[0], changed.len()), (b'!', sent.len()));
+}
