@@ -99,18 +99,25 @@ impl Log {
         told
     }
 
-    /// The process ends here. `power`: so does the machine, and what was not safe is torn; else the kernel may
-    /// still write what it was given.
-    pub(crate) fn cut(self, power: bool, disk: &mut Stream) -> (Self, bool) {
-        let survives = if self.submitted > self.safe {
-            let span = self.submitted.0 - self.safe.0;
-            let unit = if power { SECTOR } else { 1 };
-            let whole = disk.between(0, span.div_ceil(unit)) * unit;
-            LogMark(self.safe.0 + whole.min(span))
-        } else {
-            self.safe
-        };
+    /// The process ends here. `power`: so does the machine, and of the sectors that were not safe any may be there
+    /// or not; else the kernel may still write what it was given. `unchecked`: who reads looks at no checksum, and
+    /// takes torn records for whole.
+    pub(crate) fn cut(self, power: bool, unchecked: bool, disk: &mut Stream) -> (Self, bool) {
         let mut records = self.records;
+        let mut survives = self.safe;
+        if self.submitted > self.safe && power {
+            let likely = *disk.pick(&[0, 200, 800, 1000]).expect("there are some");
+            let sectors = self.safe.0 / SECTOR..self.submitted.0.div_ceil(SECTOR);
+            let lost: Vec<u64> = sectors.filter(|_| !disk.one_in_thousand(likely)).collect();
+            let first = lost.first().map_or(self.submitted.0, |sector| sector * SECTOR);
+            survives = LogMark(first.clamp(self.safe.0, self.submitted.0));
+            if unchecked {
+                survives = self.submitted;
+                records.iter_mut().for_each(|(mark, record)| blank(record, *mark, self.safe, &lost));
+            }
+        } else if self.submitted > self.safe {
+            survives = LogMark(disk.between(self.safe.0, self.submitted.0));
+        }
         let torn = records.iter().any(|(mark, _)| *mark > survives);
         records.retain(|(mark, _)| *mark <= survives);
         // Without a record left, the last safe one went with the snapshot that stands for it.
@@ -134,6 +141,16 @@ impl Log {
         }
         for (_, record) in &self.records {
             tell(Kept::Record(record));
+        }
+    }
+}
+
+/// Of a record that ends at this mark and was not safe, what stood in these sectors is zeros.
+fn blank(record: &mut [u8], mark: LogMark, safe: LogMark, lost: &[u64]) {
+    let begin = mark.0 - record.len() as u64;
+    for (place, byte) in (begin..).zip(record) {
+        if place >= safe.0 && lost.contains(&(place / SECTOR)) {
+            *byte = 0;
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Setup<C> {
     pub lies: Lies,
     /// How much virtual time `run_until` gives a condition before it fails the test.
     pub patience: Duration,
+    /// At a start every core is told the logs of all cores of its node, its own last.
+    pub all_logs: bool,
 }
 
 impl<C> Setup<C> {
@@ -35,6 +37,7 @@ impl<C> Setup<C> {
             faults: Faults::none(),
             lies: Lies::none(),
             patience: Duration::from_secs(60),
+            all_logs: false,
         }
     }
 
@@ -48,6 +51,12 @@ impl<C> Setup<C> {
     #[must_use]
     pub fn cores(self, cores: u16) -> Self {
         Self { cores, ..self }
+    }
+
+    /// With all logs of a node told to each of its cores.
+    #[must_use]
+    pub fn all_logs(self) -> Self {
+        Self { all_logs: true, ..self }
     }
 
     /// With these faults.
@@ -241,6 +250,8 @@ impl Faults {
 pub struct Lies {
     /// The disk says that it is safe while it is not (per commit): a power cut loses it.
     pub unsynced: u64,
+    /// What a power cut tore is taken for whole, with zeros where it is missing (per core and cut).
+    pub unchecked: u64,
     /// Two messages of one lane change places (per batch of two or more).
     pub swap_lane: u64,
     /// A message from core to core is lost (per message).
@@ -255,8 +266,8 @@ impl Lies {
     /// Whether there is any.
     #[must_use]
     pub fn any(&self) -> bool {
-        let Self { unsynced, swap_lane, lose_tell, wrong_byte, early_timer } = *self;
-        unsynced + swap_lane + lose_tell + wrong_byte + early_timer > 0
+        let Self { unsynced, unchecked, swap_lane, lose_tell, wrong_byte, early_timer } = *self;
+        unsynced + unchecked + swap_lane + lose_tell + wrong_byte + early_timer > 0
     }
 
     /// The truth.

@@ -49,11 +49,20 @@ where
         let life = self.node(node).life + 1;
         let kept = core::mem::take(&mut self.node_mut(node).kept);
         let mut cores = Vec::new();
-        for (number, log) in kept.into_iter().enumerate() {
+        let mut shards = Vec::new();
+        for number in 0..kept.len() {
             let seat = self.seat(node, CoreId(number as u16));
             let name = u64::from(node.0) << 40 | life << 16 | number as u64;
             let mut shard = S::new(seat, &self.setup.config, self.chance.seed.within("shard", name));
-            log.replay(|what| shard.on_replay(what));
+            if self.setup.all_logs {
+                let others = kept.iter().enumerate().filter(|(other, _)| *other != number);
+                others.for_each(|(_, log)| log.replay(|what| shard.on_replay(what)));
+            }
+            kept[number].replay(|what| shard.on_replay(what));
+            shards.push(shard);
+        }
+        for (number, (log, shard)) in kept.into_iter().zip(shards).enumerate() {
+            let seat = self.seat(node, CoreId(number as u16));
             let spawned = self.node(node).children_spawned[number];
             let desk = Desk::new(seat, self.setup.limits, log, spawned);
             cores.push(Core { shard, desk, turn_at: None, busy_until: self.time });
@@ -124,7 +133,8 @@ where
         for core in self.seats(node) {
             let desk = &mut self.core_mut(node, core).desk;
             let (log, spawned) = (core::mem::take(&mut desk.log), desk.children);
-            let (log, torn) = log.cut(power, &mut self.chance.disk);
+            let unchecked = power && self.lies(self.setup.lies.unchecked, "lie: unchecked");
+            let (log, torn) = log.cut(power, unchecked, &mut self.chance.disk);
             if torn {
                 self.counts.count("log lost its tail");
             }

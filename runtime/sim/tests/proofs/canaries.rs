@@ -13,6 +13,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     };
     vec![
         canary("a_disk_that_says_synced", 20, kept, Lies { unsynced: 300, ..truth }),
+        canary("a_checksum_not_looked_at", 20, kept, Lies { unchecked: 1000, ..truth }),
         canary("a_reply_before_its_commit", 20, hasty, truth),
         canary("a_lane_that_swaps_two_messages", 10, told, Lies { swap_lane: 500, ..truth }),
         canary("a_tell_that_is_lost", 10, told, Lies { lose_tell: 500, ..truth }),

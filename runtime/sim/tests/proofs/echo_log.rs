@@ -145,15 +145,18 @@ pub(crate) fn setup(waits: bool) -> Setup<Config> {
     Setup::new(Config { listen, waits }).faults(faults)
 }
 
-/// The oracle: after any number of power cuts and kills, every line that was said again is kept.
+/// The oracle: after any number of power cuts and kills, every line that was said again is kept, and no line that
+/// nobody said.
 pub(crate) fn power_cuts(seed: u64, setup: Setup<Config>) -> Counts {
     let mut world = World::<EchoLog>::new(seed, setup);
     let node = NodeId(0);
+    let mut ever = BTreeSet::new();
     for _ in 0..4 {
         let clients: Vec<_> = (0..3).map(|_| world.connect(node, 0)).collect();
         for number in 0..30 {
             let client = clients[world.workload().below(3) as usize];
             world.say(client, &line(client, number));
+            ever.insert(line(client, number));
             let pause = Duration::from_micros(world.workload().between(0, 900));
             world.run_for(pause);
         }
@@ -165,6 +168,8 @@ pub(crate) fn power_cuts(seed: u64, setup: Setup<Config>) -> Counts {
         world.run_for(Duration::from_millis(50));
         world.restart(node);
         let kept = &world.shard(node, CoreId(0)).kept;
+        let strange = kept.iter().find(|line| !ever.contains(*line));
+        assert_eq!(strange, None, "kept, and never said");
         for client in clients {
             let heard = world.heard(client).split_inclusive(|byte| *byte == b'\n');
             for said in
