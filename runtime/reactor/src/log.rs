@@ -119,7 +119,7 @@ impl Log {
         let last = last.map(|live| reopened(&shelf, live)).transpose()?;
         let mut chores = Chores::new();
         if last.is_none() && spares.is_empty() {
-            spares.push(made(&mut chores, &mut shelf)?);
+            spares.push(first(&mut chores, &mut shelf)?);
         }
         let earlier = found.live.into_iter().map(|live| Segment {
             base: live.header.base,
@@ -229,7 +229,10 @@ impl Log {
         }
         match lane {
             Lane::Groups => self.groups.next_operation(&self.shelf),
-            Lane::Chores => self.chores.next_operation(self.groups.wants_spare(), &mut self.shelf),
+            Lane::Chores => {
+                let may = self.groups.is_homeless() || self.shelf.has_room();
+                self.chores.next_operation(self.groups.wants_spare() && may, &mut self.shelf)
+            }
         }
     }
 
@@ -318,21 +321,24 @@ fn reopened(shelf: &Shelf, live: Live) -> io::Result<(Live, Held, Vec<u8>)> {
     Ok((live, held, tail))
 }
 
-/// A spare, made now and waited for.
-fn made(chores: &mut Chores, shelf: &mut Shelf) -> io::Result<Held> {
-    loop {
-        let Some(operation) = chores.next_operation(true, shelf) else {
-            return Err(io::Error::from_raw_os_error(libc::ENOSPC));
-        };
+/// The first file of a log, made now and waited for: a spare, or where there is no room for one, a file that grows.
+fn first(chores: &mut Chores, shelf: &mut Shelf) -> io::Result<Held> {
+    while shelf.has_room()
+        && let Some(operation) = chores.next_operation(true, shelf)
+    {
         let result = operation.perform();
         match chores.completed(result, shelf) {
             Outcome::Spare(held) => return Ok(held),
             Outcome::Nothing => {}
-            Outcome::NoSpare | Outcome::Saved(_) | Outcome::Failed => {
-                return Err(io::Error::from_raw_os_error(if result < 0 { -result } else { libc::ENOSPC }));
-            }
+            Outcome::NoSpare | Outcome::Saved(_) | Outcome::Failed => break,
         }
     }
+    let name = shelf.new_name();
+    let held = shelf.make(&name)?;
+    shelf.note(&calls::Call::Sync(""));
+    shelf.directory.sync_all()?;
+    shelf.note(&calls::Call::Synced(""));
+    Ok(held)
 }
 
 #[cfg(test)]

@@ -119,6 +119,15 @@ impl Shelf {
         }
     }
 
+    /// Whether there is room for a spare, and as much again for what grows meanwhile.
+    pub(super) fn has_room(&self) -> bool {
+        // SAFETY: all zeros is a value of it, and it is ours to be filled.
+        let mut found: libc::statvfs = unsafe { std::mem::zeroed() };
+        // SAFETY: an open descriptor and a struct of ours.
+        let result = unsafe { libc::fstatvfs(self.directory.as_raw_fd(), &raw mut found) };
+        result != 0 || found.f_bavail.saturating_mul(found.f_frsize) > 2 * self.segment_bytes
+    }
+
     /// A name that no file of this log has had.
     pub(super) fn new_name(&mut self) -> String {
         let name = format!("core-{}-{:08x}.log", self.seat.core.0, self.next_serial);
