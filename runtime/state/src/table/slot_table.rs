@@ -73,7 +73,13 @@ impl SlotTable {
 
     #[inline]
     pub(super) fn segment(&self, index: u32) -> &Segment {
-        let Some(index) = (index as usize).checked_sub(1) else { return &self.first };
+        if index == 0 { &self.first } else { self.further(index as usize - 1) }
+    }
+
+    /// Not inlined: what leads to the further segments would be read before it is known to be needed, and lies in a
+    /// line that a look-up in the first one does not touch.
+    #[inline(never)]
+    fn further(&self, index: usize) -> &Segment {
         match index / CHUNK_SEGMENTS {
             0 => &self.near[index],
             chunk => &self.far[chunk - 1][index % CHUNK_SEGMENTS],
@@ -82,7 +88,11 @@ impl SlotTable {
 
     #[inline]
     pub(super) fn segment_mut(&mut self, index: u32) -> &mut Segment {
-        let Some(index) = (index as usize).checked_sub(1) else { return &mut self.first };
+        if index == 0 { &mut self.first } else { self.further_mut(index as usize - 1) }
+    }
+
+    #[inline(never)]
+    fn further_mut(&mut self, index: usize) -> &mut Segment {
         match index / CHUNK_SEGMENTS {
             0 => &mut self.near[index],
             chunk => &mut self.far[chunk - 1][index % CHUNK_SEGMENTS],
@@ -94,6 +104,7 @@ impl SlotTable {
     pub(super) fn bring(&self) {
         bring(&self.depth);
         bring(&self.first);
+        bring(&self.near);
     }
 
     /// Which segment a hash falls into.
