@@ -61,16 +61,17 @@ pub struct Body {
 }
 
 impl Body {
-    /// The body of a message with this framing. A tunnel is read like a body until the connection ends.
+    /// The body of a message with this framing. A tunnel is read like a body until the connection ends, without a bound.
     #[must_use]
     pub fn new(framing: Framing, limits: Limits) -> Self {
+        let body_max = if framing == Framing::Tunnel { u64::MAX } else { limits.body_max };
         let at = match framing {
             Framing::None | Framing::Length(0) => At::Done,
             Framing::Length(length) => At::Length(length),
             Framing::Chunked => At::SizeStart,
             Framing::UntilClose | Framing::Tunnel => At::UntilClose,
         };
-        Body { at, limits: limits.cut(), total: 0, line: 0, extensions: 0 }
+        Body { at, limits: Limits { body_max, ..limits.cut() }, total: 0, line: 0, extensions: 0 }
     }
 
     /// Whether the message is over. The bytes behind belong to the next one.

@@ -7,6 +7,7 @@ use super::byte::trim;
 use super::framing::{Connection, Known};
 use super::text::has_token;
 use smallvec::SmallVec;
+use std::fmt;
 
 /// Fields noted without an allocation. The quick reader takes heads of so many and leaves longer ones to the strict one.
 pub(super) const SPANS_INLINE: usize = 24;
@@ -46,7 +47,7 @@ impl Span {
 }
 
 /// One field as it came: a name that is a token, and a value without control bytes and outer white space.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
     name: &'a [u8],
     value: &'a [u8],
@@ -75,8 +76,14 @@ impl<'a> Field<'a> {
     }
 }
 
+impl fmt::Debug for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name.escape_ascii(), self.value.escape_ascii())
+    }
+}
+
 /// The fields of one head, in the order in which they came.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Fields<'a> {
     text: &'a [u8],
     spans: SmallVec<[Span; SPANS_INLINE]>,
@@ -165,6 +172,12 @@ impl<'a> Fields<'a> {
         self.connection.names_others
             && !field.is("host")
             && self.all("connection").any(|value| has_token(value, field.name))
+    }
+}
+
+impl fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 

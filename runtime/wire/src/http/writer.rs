@@ -109,7 +109,8 @@ impl<'o> HeadWriter<'o> {
     /// or a 304, the length that the body would have had.
     ///
     /// [`Framing::None`] says nothing, which is right for requests without a body, and for 1xx, 204 and 304; for
-    /// other responses say `Length(0)`, or the client waits for the connection's end.
+    /// other responses say `Length(0)`, or the client waits for the connection's end. A client of HTTP/1.0 knows no
+    /// chunks: to it a body of unknown length is [`Framing::UntilClose`], whatever version our own line names.
     ///
     /// # Panics
     /// When it was said before: two of them are how requests are smuggled.

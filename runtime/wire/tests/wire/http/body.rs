@@ -75,6 +75,7 @@ fn a_body_over_its_bound_is_refused_before_it_comes() {
     assert_eq!(read(Framing::Chunked, limits, b"2\r\nab\r\n2\r\n", 1).3, Err(Fault::BodyTooLong));
     assert_eq!(read(Framing::UntilClose, limits, b"abc", 1).3, Ok(()));
     assert_eq!(read(Framing::UntilClose, limits, b"abcd", 1).3, Err(Fault::BodyTooLong));
+    assert_eq!(read(Framing::Tunnel, limits, b"abcd", 1).3, Ok(()));
 }
 
 #[test]
