@@ -10,6 +10,7 @@ use crate::session::{Reading, Session};
 use crate::site::{LIVE, Site, TICKET};
 use machine::{Close, ConnId, Gauges, Instant, Now, Outbox};
 use std::collections::BTreeMap;
+use wire::http::chunk;
 
 /// The topic of the gauges at `/live`; a system's own are below it.
 pub const GAUGES: u16 = u16::MAX;
@@ -73,9 +74,10 @@ impl<R: Copy> Site<R> {
         let fields = [("Cache-Control", "no-store"), ("X-Accel-Buffering", "no")];
         let answer = Answer::new(200, wire::sse::MEDIA_TYPE, b"").with(&fields);
         self.begin_endless(now, session, id, &answer, out);
-        self.draft.clear();
-        wire::sse::retry(RETRY_MS, &mut self.draft);
-        self.piece(session, id, out);
+        let mut retry = Vec::new();
+        wire::sse::retry(RETRY_MS, &mut retry);
+        self.begun_part(session, id, &retry, out);
+        session.is_old = id.manner.is_old;
         session.reading = Reading::Stream(topic);
         session.beat = now.at;
         self.live.topics.entry(topic).or_default().push(id.conn);
@@ -115,7 +117,7 @@ impl<R: Copy> Site<R> {
         // What stands before it in the pipeline holds it back, too.
         if out.room(session.conn) > 0 && session.pipeline.len() == 1 {
             session.missed = 0;
-            out.write(session.conn, bytes);
+            say_part(session, bytes, out);
         } else {
             session.missed += 1;
             self.counts.missed += 1;
@@ -172,4 +174,22 @@ impl<R: Copy> Site<R> {
         self.live.is_gathering = false;
         self.gather(out);
     }
+}
+
+/// Says a part of an endless answer: as a chunk, so that programs that read by the piece get each at once.
+fn say_part(session: &Session, bytes: &[u8], out: &mut impl Outbox) {
+    if session.is_old {
+        return out.write(session.conn, bytes);
+    }
+    out.write(session.conn, chunk::head(bytes.len()).as_bytes());
+    out.write(session.conn, bytes);
+    out.write(session.conn, chunk::TAIL);
+}
+
+/// Ends an endless answer in order, and its connection.
+pub(crate) fn end_stream(session: &Session, out: &mut impl Outbox) {
+    if !session.is_old && session.pipeline.len() == 1 {
+        out.write(session.conn, chunk::LAST);
+    }
+    out.close(session.conn, Close::Flushed);
 }

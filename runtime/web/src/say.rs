@@ -4,7 +4,7 @@
 //! allocation, and one send with whatever else the turn has for that connection.
 
 use crate::answer::{Answer, Content, JSON};
-use crate::ask::AskId;
+use crate::ask::{AskId, Manner};
 use crate::asset::Asset;
 use crate::session::{Reading, Session};
 use crate::site::Site;
@@ -85,16 +85,25 @@ impl<R: Copy> Site<R> {
     /// A part of a begun answer. A polite system looks at `out.room` first, and goes on when there is room again.
     pub fn part(&mut self, now: Now, id: AskId, bytes: &[u8], out: &mut impl Outbox) {
         let Some(mut session) = self.sessions.take(id.conn) else { return };
-        if !id.manner.head_only {
-            self.draft.clear();
-            if id.manner.is_old {
-                self.draft.extend_from_slice(bytes);
-            } else {
-                chunk::write(&mut self.draft, bytes);
-            }
-            self.piece(&mut session, id, out);
-        }
+        self.begun_part(&mut session, id, bytes, out);
         self.settle(now, session, out);
+    }
+
+    /// A part of an answer whose head was said, in the form that they understand.
+    pub(crate) fn begun_part(
+        &mut self,
+        session: &mut Session,
+        id: AskId,
+        bytes: &[u8],
+        out: &mut impl Outbox,
+    ) {
+        self.draft.clear();
+        match id.manner {
+            Manner { head_only: true, .. } => {}
+            Manner { is_old: true, .. } => self.draft.extend_from_slice(bytes),
+            Manner { .. } => chunk::write(&mut self.draft, bytes),
+        }
+        self.piece(session, id, out);
     }
 
     /// A begun answer is whole.
@@ -209,7 +218,7 @@ impl<R: Copy> Site<R> {
         self.say(now, session, id, answer.with(&fields), out);
     }
 
-    /// The head of an answer that only the connection's end ends.
+    /// The head of an answer behind which nothing follows on this connection.
     pub(crate) fn begin_endless(
         &mut self,
         now: Now,
@@ -218,8 +227,9 @@ impl<R: Copy> Site<R> {
         answer: &Answer<'_>,
         out: &mut impl Outbox,
     ) {
-        let manner = crate::ask::Manner { keeps: false, ..id.manner };
-        self.head(now, AskId { manner, ..id }, answer, Framing::UntilClose);
+        let manner = Manner { keeps: false, ..id.manner };
+        let framing = if manner.is_old { Framing::UntilClose } else { Framing::Chunked };
+        self.head(now, AskId { manner, ..id }, answer, framing);
         self.piece(session, id, out);
         session.is_closing = true;
     }

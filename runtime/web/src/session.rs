@@ -82,6 +82,8 @@ pub(crate) struct Session {
     pub(crate) beat: Instant,
     /// A ping of ours is not answered.
     pub(crate) is_asked: bool,
+    /// They speak HTTP/1.0: what has no end comes without chunks.
+    pub(crate) is_old: bool,
     /// Events missed in a row.
     pub(crate) missed: u32,
     pub(crate) is_paused: bool,
@@ -105,6 +107,7 @@ impl Session {
             armed: None,
             beat: now,
             is_asked: false,
+            is_old: false,
             missed: 0,
             is_paused: false,
             is_held: false,

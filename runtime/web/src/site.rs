@@ -3,7 +3,7 @@
 
 use crate::ask::AskId;
 use crate::face::Face;
-use crate::live::Live;
+use crate::live::{Live, end_stream};
 use crate::route::Routes;
 use crate::say;
 use crate::session::{Patience, Reading, Session};
@@ -129,8 +129,12 @@ impl<R: Copy> Site<R> {
         match (end, &session.reading) {
             (End::Gone(_), _) => self.forget(session),
             // Who listens or has a socket never says all and stays.
-            (End::Half, Reading::Socket(_) | Reading::Stream(_)) => {
+            (End::Half, Reading::Socket(_)) => {
                 out.close(conn, Close::Flushed);
+                self.forget(session);
+            }
+            (End::Half, Reading::Stream(_)) => {
+                end_stream(&session, out);
                 self.forget(session);
             }
             // What they asked last can never be whole.
@@ -189,7 +193,7 @@ impl<R: Copy> Site<R> {
                     continue;
                 }
                 Reading::Stream(_) => {
-                    out.close(conn, Close::Flushed);
+                    end_stream(&session, out);
                     self.forget(session);
                     continue;
                 }

@@ -12,6 +12,12 @@ use std::process::Command;
 /// The Python library of that name, known to work with these scripts.
 const LIBRARY: &str = "redis==8.1.0";
 
+/// Those that speak HTTP, in the long run.
+const HTTP_LIBRARIES: &[&str] = &["requests==2.34.2", "websockets==17.4"];
+
+/// What a script's name begins with that speaks HTTP.
+const HTTP: &str = "http_";
+
 /// How many seeds the comparison with redis-server goes through in the long run.
 const LONG_SEEDS: &str = "15";
 
@@ -22,7 +28,7 @@ const NEEDED: &[(&str, &str)] = &[("node", "nodejs"), ("npm", "npm")];
 pub(super) fn run(root: &Path) -> Result<(), String> {
     build_server(root)?;
     let python = python(root)?;
-    all(scripts(root)?.iter().map(|file| script(root, &python, file)))
+    all(scripts(root)?.iter().filter(|file| !is_http(file)).map(|file| script(root, &python, file)))
 }
 
 /// The clients in Node and in Rust, and the comparison with redis-server over more seeds.
@@ -33,10 +39,19 @@ pub(super) fn run_more(root: &Path) -> Result<(), String> {
     let seeds = with(script(root, &python, &compared), |command| command.env("RINGWISE_SEEDS", LONG_SEEDS));
     let outcomes = [
         told(seeds),
+        http(root),
         ioredis(root).and_then(|main| beside(root, &python, &["node", &main])),
         redis_rs(root).and_then(|program| beside(root, &python, &[&program])),
     ];
     together(outcomes.into_iter())
+}
+
+/// Clients that speak HTTP: curl, Python's libraries and a browser, to the table's page and to the face's own tests.
+fn http(root: &Path) -> Result<(), String> {
+    missing(&[("curl", "curl"), ("chromium", "chromium")])?;
+    told(cargo(root, &["build", "--profile", "test", "--locked", "--package", "web", "--example", "stand"]))?;
+    let python = python_with(root, "python-http", "import requests, websockets", HTTP_LIBRARIES)?;
+    all(scripts(root)?.iter().filter(|file| is_http(file)).map(|file| script(root, &python, file)))
 }
 
 fn build_server(root: &Path) -> Result<(), String> {
@@ -69,13 +84,7 @@ fn beside(root: &Path, python: &str, words: &[&str]) -> Result<(), String> {
 
 /// The Node client with its library, under target/: what it is started by.
 fn ioredis(root: &Path) -> Result<String, String> {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let here = |program: &str| std::env::split_paths(&paths).any(|folder| folder.join(program).exists());
-    let missing: Vec<&str> =
-        NEEDED.iter().filter(|(program, _)| !here(program)).map(|(_, package)| *package).collect();
-    if !missing.is_empty() {
-        return Err(format!("missing here: {0}; apt-get install {0}", missing.join(" ")));
-    }
+    missing(NEEDED)?;
     let folder = root.join("target/ioredis");
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     for name in ["package.json", "package-lock.json", "main.js"] {
@@ -85,6 +94,18 @@ fn ioredis(root: &Path) -> Result<String, String> {
     let words = ["ci", "--silent", "--no-fund", "--no-audit"];
     told(with(bounded("npm"), |command| command.args(words).current_dir(&folder)))?;
     Ok(folder.join("main.js").display().to_string())
+}
+
+/// Says what to install where a program is not here.
+fn missing(needed: &[(&str, &str)]) -> Result<(), String> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let here = |program: &str| std::env::split_paths(&paths).any(|folder| folder.join(program).exists());
+    let missing: Vec<&str> =
+        needed.iter().filter(|(program, _)| !here(program)).map(|(_, package)| *package).collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(format!("missing here: {0}; apt-get install {0}", missing.join(" "))),
+    }
 }
 
 /// The Rust client, a workspace of its own, built under target/.
@@ -110,16 +131,26 @@ fn is_script(path: &Path) -> bool {
     name.ends_with(".py") && !name.starts_with('_')
 }
 
-/// A Python that has the client library: made once, under target/.
+fn is_http(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(HTTP))
+}
+
+/// A Python that has the client library.
 fn python(root: &Path) -> Result<String, String> {
-    let folder = root.join("target/python");
+    python_with(root, "python", "import redis", &[LIBRARY])
+}
+
+/// A Python that has these libraries: made once, under target/.
+fn python_with(root: &Path, name: &str, has_all: &str, libraries: &[&str]) -> Result<String, String> {
+    let folder = root.join("target").join(name);
     let python = folder.join("bin/python3").display().to_string();
-    let has_library = with(bounded(&python), |command| command.args(["-c", "import redis"]));
-    if folder.join("bin/python3").exists() && told(has_library).is_ok() {
+    let has_libraries = with(bounded(&python), |command| command.args(["-c", has_all]));
+    if folder.join("bin/python3").exists() && told(has_libraries).is_ok() {
         return Ok(python);
     }
     let _ = std::fs::remove_dir_all(&folder);
     told(with(bounded("python3"), |command| command.args(["-m", "venv"]).arg(&folder)))?;
-    told(with(bounded(&python), |command| command.args(["-m", "pip", "install", "--quiet", LIBRARY])))?;
+    let install = ["-m", "pip", "install", "--quiet"];
+    told(with(bounded(&python), |command| command.args(install).args(libraries)))?;
     Ok(python)
 }
