@@ -1,5 +1,6 @@
 //! The command line as it is typed. What it means is `plan`'s to say.
 
+use crate::http;
 use crate::keys::{self, Choice};
 use crate::pace::Arrival;
 use crate::sizes::{self, Sizes};
@@ -45,7 +46,8 @@ pub enum Command {
 #[derive(Args, Debug)]
 pub struct RunArgs {
     /// Whom to ask: resp://HOST:PORT or frame://HOST:PORT; more addresses of the same kind with commas. With
-    /// resp-cluster://HOST:PORT the nodes are asked for, and each request goes to the node that has its key.
+    /// resp-cluster://HOST:PORT the nodes are asked for, and each request goes to the node that has its key. Or
+    /// http://HOST:PORT/PATH; see the options that begin with HTTP.
     pub target: String,
 
     /// Connections held open, over all cores.
@@ -101,6 +103,26 @@ pub struct RunArgs {
     /// How often each operation comes, by weight; also del.
     #[arg(short = 'm', long, default_value = "get=90,set=10", value_parser = units::mix)]
     pub mix: Mix,
+
+    /// HTTP: the method. GET, or POST with a --body. `{key}` in path, headers and body stands for the request's key.
+    #[arg(long)]
+    pub method: Option<String>,
+
+    /// HTTP: a header, `Name: value`; as often as wanted.
+    #[arg(short = 'H', long)]
+    pub header: Vec<String>,
+
+    /// HTTP: the body, or the file it is in (@FILE).
+    #[arg(long)]
+    pub body: Option<String>,
+
+    /// HTTP: the statuses that are right.
+    #[arg(long, default_value = "200-299", value_parser = http::statuses)]
+    pub expect_status: (u16, u16),
+
+    /// HTTP: what each body must hold.
+    #[arg(long)]
+    pub expect_body: Option<String>,
 
     /// What decides the stream of operations: the same seed gives the same stream. Drawn and told when not given.
     #[arg(long)]

@@ -12,6 +12,8 @@ mod routed;
 #[cfg(test)]
 mod routed_tests;
 #[cfg(test)]
+mod http_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::dialler::Dialler;

@@ -47,7 +47,7 @@ impl Reading {
     /// by INFO: all series of that name are added up.
     #[must_use]
     pub fn take(load: &Load, metric: Option<&str>) -> Option<Self> {
-        match (metric, load.dialect) {
+        match (metric, &load.dialect) {
             (Some(metric), _) => Some(Self { requests: scrape(metric)?, own: 0 }),
             (None, Dialect::Resp) => {
                 let mut requests = 0;
@@ -56,7 +56,7 @@ impl Reading {
                 }
                 Some(Self { requests, own: load.targets.len() as u64 })
             }
-            (None, Dialect::Frame) => None,
+            (None, Dialect::Frame | Dialect::Http(_)) => None,
         }
     }
 

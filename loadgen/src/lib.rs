@@ -21,6 +21,7 @@ pub mod doctor;
 pub mod environment;
 pub mod files;
 pub mod html;
+pub mod http;
 pub mod keys;
 pub mod live;
 pub mod pace;

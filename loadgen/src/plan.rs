@@ -3,6 +3,7 @@
 
 use crate::cli::RunArgs;
 use crate::discover::discover;
+use crate::http::{Ask, Typed};
 use crate::keys::Choice;
 use crate::pace::Arrival;
 use crate::protocol::Dialect;
@@ -164,7 +165,10 @@ impl Run {
                 owners = Some(cluster.owners.into());
                 Dialect::Resp
             }
+            Scheme::Http => Dialect::Http(Arc::new(http(&typed, addresses)?)),
         };
+        // One request, whatever is asked: nothing to write before, nothing to mix.
+        let plain = scheme == Scheme::Http;
         let sources = typed.source.unwrap_or_default();
         let matches = |source: &IpAddr| targets.iter().all(|target| target.is_ipv4() == source.is_ipv4());
         if let Some(source) = sources.iter().find(|source| !matches(source)) {
@@ -190,11 +194,11 @@ impl Run {
             key_size: typed.key_size,
             choice: typed.key_choice,
             values: typed.value_size,
-            mix: typed.mix,
+            mix: if plain { Mix { get: 1, set: 0, del: 0 } } else { typed.mix },
             owners,
             seed: typed.seed.unwrap_or(drawn_seed),
             timeout: typed.timeout,
-            preload: !typed.no_load,
+            preload: !typed.no_load && !plain,
             every_key: false,
         };
         Ok(Self {
@@ -218,13 +222,41 @@ enum Scheme {
     Resp,
     Cluster,
     Frame,
+    Http,
+}
+
+/// What is asked of an HTTP server.
+fn http(typed: &RunArgs, addresses: &str) -> Result<Ask, Fatal> {
+    let path = typed.target.splitn(4, '/').nth(3).map_or("/".to_owned(), |path| format!("/{path}"));
+    let body = match typed.body.as_deref().map(|body| (body, body.strip_prefix('@'))) {
+        None => None,
+        Some((_, Some(file))) => Some(
+            std::fs::read_to_string(file)
+                .map_err(|error| Fatal::misuse(format!("--body @{file} cannot be read: {error}")))?,
+        ),
+        Some((body, None)) => Some(body.to_owned()),
+    };
+    let asked = Typed {
+        method: typed
+            .method
+            .clone()
+            .unwrap_or_else(|| if body.is_some() { "POST" } else { "GET" }.to_owned()),
+        host: addresses.split(',').next().unwrap_or_default().to_owned(),
+        path,
+        headers: typed.header.clone(),
+        body,
+        statuses: typed.expect_status,
+        holds: typed.expect_body.clone(),
+    };
+    Ask::mean(&asked, typed.key_size).map_err(Fatal::misuse)
 }
 
 /// Scheme and addresses of a target.
 fn target(text: &str) -> Result<(Scheme, &str), Fatal> {
     let wrong = || {
         Fatal::misuse(format!(
-            "{text:?} is no target: write resp://host:port, resp-cluster://host:port or frame://host:port"
+            "{text:?} is no target: write resp://host:port, resp-cluster://host:port, frame://host:port or \
+             http://host:port/path"
         ))
     };
     let (scheme, addresses) = text.split_once("://").ok_or_else(wrong)?;
@@ -232,7 +264,12 @@ fn target(text: &str) -> Result<(Scheme, &str), Fatal> {
         "resp" => Scheme::Resp,
         "resp-cluster" => Scheme::Cluster,
         "frame" => Scheme::Frame,
+        "http" => Scheme::Http,
         _ => return Err(wrong()),
+    };
+    let addresses = match scheme {
+        Scheme::Http => addresses.split('/').next().unwrap_or_default(),
+        Scheme::Resp | Scheme::Cluster | Scheme::Frame => addresses,
     };
     match addresses.split(',').all(|address| address.contains(':')) {
         true => Ok((scheme, addresses.trim_end_matches('/'))),
@@ -314,7 +351,9 @@ mod tests {
         let status = |line: &str| meant(line).unwrap_err().status;
         for line in [
             "127.0.0.1:6379",
-            "http://127.0.0.1:80",
+            "https://127.0.0.1:80",
+            "http://127.0.0.1",
+            "http://127.0.0.1:80/a%20b --header x",
             "resp://127.0.0.1",
             "resp://127.0.0.1:1 -c 0",
             "resp://127.0.0.1:1 --key-size 3",

@@ -57,6 +57,9 @@ impl Asked {
         let key = self.operation.key;
         match (self.operation.verb, answer) {
             (_, Answer::Refused(_)) => Err(Kind::Refused),
+            (_, Answer::Right) => Ok(Right::Done),
+            (_, Answer::WrongStatus(_)) => Err(Kind::WrongStatus),
+            (_, Answer::WrongBody) => Err(Kind::WrongValue),
             (Verb::Get, Answer::Value(value)) => match check_value(value, key, &load.values) {
                 Checked::Right => Ok(Right::Done),
                 Checked::WrongLength => Err(Kind::WrongLength),

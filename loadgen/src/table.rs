@@ -2,6 +2,7 @@
 
 use crate::keys::Choice;
 use crate::pace::Arrival;
+use crate::protocol::Dialect;
 use crate::report::{Percentiles, Report};
 use crate::units::{shown_count, shown_micros};
 use std::fmt::Write as _;
@@ -66,6 +67,12 @@ fn described(report: &Report) -> String {
         Choice::Uniform => String::new(),
         choice => format!(", {choice}"),
     };
+    if let Dialect::Http(ask) = &load.dialect {
+        let shown = ask.shown(load.key_size);
+        let line = shown.lines().next().unwrap_or_default();
+        let (bytes, keys) = (shown.len(), shown_count(load.keys));
+        return format!("{pace}, pipeline {}, {line} ({bytes} bytes), {keys} keys{choice}", load.pipeline);
+    }
     let mix = [("get", load.mix.get), ("set", load.mix.set), ("del", load.mix.del)];
     let mix: Vec<_> = mix.iter().filter(|(_, weight)| *weight > 0).map(|(n, w)| format!("{n}={w}")).collect();
     format!(

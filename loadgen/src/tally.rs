@@ -59,10 +59,12 @@ pub enum Kind {
     Unsent,
     /// A request was sent on from node to node without end, or to nowhere.
     Redirected,
+    /// A response with another status than is right.
+    WrongStatus,
 }
 
 /// All kinds, with the names they have in reports.
-pub const KINDS: [(Kind, &str); 18] = [
+pub const KINDS: [(Kind, &str); 19] = [
     (Kind::DialRefused, "dial_refused"),
     (Kind::DialTimeout, "dial_timeout"),
     (Kind::DialFailed, "dial_failed"),
@@ -81,6 +83,7 @@ pub const KINDS: [(Kind, &str); 18] = [
     (Kind::Malformed, "malformed"),
     (Kind::Unsent, "unsent"),
     (Kind::Redirected, "redirected"),
+    (Kind::WrongStatus, "wrong_status"),
 ];
 
 impl Kind {

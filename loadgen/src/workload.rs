@@ -7,6 +7,7 @@
 
 use crate::keys::Keys;
 use crate::plan::Load;
+use crate::protocol::Dialect;
 use crate::sizes::Sizes;
 use crate::units::Mix;
 use machine::{Chance, Stream};
@@ -90,6 +91,9 @@ pub fn operations_hash(load: &Load, cores: u16) -> String {
     let mut add = |word: u64| hash = mix(hash ^ word).rotate_left(5);
     for word in [load.keys, load.key_size as u64, load.values.most() as u64, u64::from(cores)] {
         add(word);
+    }
+    if let Dialect::Http(ask) = &load.dialect {
+        ask.shown(load.key_size).bytes().for_each(|byte| add(u64::from(byte)));
     }
     for core in 0..cores {
         let mut operations = Operations::new(load, core, cores);
