@@ -3,7 +3,7 @@
 use crate::act::{Act, Op, Payload, Set};
 use crate::glob;
 use crate::locks::{Claim, Parked, Ready};
-use crate::peer::{Asker, Item, Page, Part, Said, Told, Work};
+use crate::peer::{Asker, Fact, Item, Page, Part, Said, Work};
 use crate::refusal::Fault;
 use crate::reply::Reply;
 use crate::shard::Dht;
@@ -14,7 +14,7 @@ use state::{Expiry, Slot, Value, View};
 /// Fires when there are acts and claims to go on with, for which an event had no room.
 pub(crate) const READY: TimerId = TimerId(3);
 /// Long values that one part brings as blobs; more are copied into the part. A blob is a message of its own.
-const BLOBS_MAX: usize = 64;
+pub(crate) const BLOBS_MAX: usize = 64;
 /// Acts and claims of a core that may wait or be kept; one more is refused. A claim costs some hundred bytes.
 const WAITING_MAX: usize = 65_536;
 /// Bytes of keys in a page of SCAN, over which it ends early.
@@ -66,6 +66,10 @@ impl Dht {
         self.slowness.part(command, from, &items);
         let room = if stores { self.store.reserve(sizes(&items), now.wall) } else { Some(0) };
         let done = match room {
+            // Nothing stays for such a claim, so it is told as one that was refused before it was made.
+            Some(_) if !stays && work.writes() && self.keep.refuses().is_some() => {
+                Part::Refused(self.keep.refuses().unwrap_or(Fault::DiskFull)).into()
+            }
             None => Part::Refused(Fault::OutOfMemory).into(),
             Some(bytes) if stays => {
                 self.locks.reserve(key, bytes);
@@ -90,6 +94,7 @@ impl Dht {
         &mut self,
         from: CoreId,
         deal: u64,
+        fact: Option<Fact>,
         work: Work,
         items: &[Item],
         blob: Option<Blob>,
@@ -99,7 +104,14 @@ impl Dht {
         if let Some(claim) = claim {
             self.store.let_in(self.locks.take_reserved(claim));
         }
-        let done = self.work(work, items, blob, now);
+        let done = match self.keep.refuses().filter(|_| work.writes()) {
+            // The deal was begun before; without this part it is none, and what it changed is dropped at a start.
+            Some(fault) => Part::Refused(fault).into(),
+            None => self.as_part(fact, from, deal, |this| this.work(work, items, blob, now)),
+        };
+        if fact.is_some_and(|fact| fact.stays) {
+            return done;
+        }
         if let Some(claim) = claim {
             self.locks.keys(claim).iter().for_each(|key| self.store.let_go(key));
             self.locks.release(claim);
@@ -107,8 +119,21 @@ impl Dht {
         done
     }
 
-    /// Tells another core what its work came to.
+    /// Tells another core what its work came to, when it may be told.
     pub(crate) fn tell_done(
+        &mut self,
+        to: CoreId,
+        deal: u64,
+        done: Done,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        if let Some(done) = self.hold_done(to, deal, done) {
+            self.say_done(to, deal, done, out);
+        }
+    }
+
+    /// Tells it now.
+    pub(crate) fn say_done(
         &mut self,
         to: CoreId,
         deal: u64,
@@ -134,7 +159,9 @@ impl Dht {
                 Some(Ready::Granted(key)) => {
                     let Some(((from, deal), done)) = self.granted(key, now) else { continue };
                     if from == self.seat.core {
-                        self.came(Key::from_bits(deal), done, now, out);
+                        if let Some(done) = self.hold_done(from, deal, done) {
+                            self.came(Key::from_bits(deal), done, now, out);
+                        }
                     } else {
                         self.tell_done(from, deal, done, out);
                     }
@@ -150,7 +177,8 @@ impl Dht {
         let Parked { from, asker, slot, act, key, payload, blob } = parked;
         let payload = blob.map_or(Payload::Bytes(&payload), Payload::Blob);
         let slot = Slot::new(slot).unwrap_or_else(|| Slot::of(&key));
-        let (told, blob) = Told::of(self.store.execute(slot, Op { key: &key, payload, act }, now.wall));
+        let (told, blob) = self.execute(slot, Op { key: &key, payload, act }, now.wall);
+        let Some((told, blob)) = self.hold_one(from, asker, act.writes(), told, blob) else { return };
         if from == self.seat.core {
             self.hear(asker, told.reply(blob), out);
         } else {

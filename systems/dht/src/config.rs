@@ -1,5 +1,6 @@
 //! What the operator meant, the same on every core. Parsed once in `serve`; nothing here is read from anywhere.
 
+use crate::keep::Durability;
 use crate::login::Users;
 use crate::nodes::Node;
 use crate::policy::Policy;
@@ -29,6 +30,8 @@ pub struct Config {
     pub users: Users,
     /// The bounds.
     pub limits: Limits,
+    /// What an acknowledged write outlives; more than memory needs a world that keeps logs, and tells all of them.
+    pub durability: Durability,
     /// The process id, as INFO shows it; 0 where there is no process.
     pub pid: u32,
     /// Has the process drained and ended, without waiting for that; none where clients may not ask for it.

@@ -21,7 +21,7 @@ use crate::answer;
 use crate::claim::Done;
 use crate::gather::{Got, Sum};
 use crate::locks::Claim;
-use crate::peer::{Hold, Item, Part, Said, Text, Work};
+use crate::peer::{Fact, Hold, Item, Part, Said, Text, Work};
 use crate::refusal::Fault;
 use crate::reply::Shape;
 use crate::session::{Answer, Late, Session};
@@ -43,6 +43,8 @@ pub(crate) struct Deal {
     missing: usize,
     /// The keys are all claimed, or it was given up.
     is_finishing: bool,
+    /// How its parts are logged, if they are.
+    fact: Option<Fact>,
     /// The command, as its place in the table.
     command: u8,
     sum: Sum,
@@ -105,7 +107,7 @@ pub(crate) struct Seen {
 
 impl Deal {
     pub(crate) fn new(plan: Plan, stages: Vec<Stage>, sum: Sum, command: u8) -> Self {
-        Self { who: None, plan, stages, asked: 0, missing: 0, is_finishing: false, command, sum }
+        Self { who: None, plan, stages, asked: 0, missing: 0, is_finishing: false, fact: None, command, sum }
     }
 
     /// Whether there is no core left that does not know of it.
@@ -123,13 +125,15 @@ impl Deal {
         };
         let (hold, stays, work, items) = match &self.plan {
             Plan::Read(act) => (Hold::Shared, !is_last, Work::Act(*act), core::mem::take(&mut stage.items)),
-            Plan::Write(act) if is_last => {
+            Plan::Write(act) if is_last && self.fact.is_none() => {
                 (Hold::Alone, false, Work::Act(*act), core::mem::take(&mut stage.items))
             }
             Plan::Write(_) => (Hold::Alone, true, Work::Nothing, bare(&stage.items)),
             Plan::Absent => (Hold::Alone, true, Work::Act(Act::Exists), bare(&stage.items)),
             Plan::Move(_) => (Hold::Alone, true, Work::Look, bare(&stage.items)),
-            Plan::Whole(Work::Flush) if !is_last => (Hold::Whole, true, Work::Nothing, Vec::new()),
+            Plan::Whole(Work::Flush) if !is_last || self.fact.is_some() => {
+                (Hold::Whole, true, Work::Nothing, Vec::new())
+            }
             Plan::Whole(work) => (Hold::Whole, !is_last, work.clone(), Vec::new()),
         };
         stage.is_held = stays;
@@ -137,6 +141,25 @@ impl Deal {
         self.missing += 1;
         let command = self.command;
         (stage.core, Claim { from, deal, hold, stays, stores, command, work, items })
+    }
+
+    /// Whether it changes keys of more than one core, and how many of them.
+    fn parts(&self) -> usize {
+        match &self.plan {
+            Plan::Write(act) if !act.writes() => 1,
+            Plan::Move(motion) if !motion.removes => 1,
+            Plan::Write(_) | Plan::Absent | Plan::Move(_) | Plan::Whole(Work::Flush) => self.stages.len(),
+            Plan::Read(_) | Plan::Whole(_) => 1,
+        }
+    }
+
+    /// Whether it changes anything.
+    fn writes(&self) -> bool {
+        match &self.plan {
+            Plan::Write(act) => act.writes(),
+            Plan::Absent | Plan::Move(_) | Plan::Whole(Work::Flush) => true,
+            Plan::Read(_) | Plan::Whole(_) => false,
+        }
     }
 
     /// A part has come.
@@ -241,8 +264,15 @@ impl Dht {
         deal: Deal,
         out: &mut impl Outbox<Said = Said>,
     ) {
+        let (mut deal, shape) = (deal, session.shape());
+        if deal.parts() > 1 {
+            deal.fact = self.keep.fact(deal.parts());
+        }
+        if let Some(fault) = self.keep.refuses().filter(|_| deal.writes()) {
+            deal.sum.add(Part::Refused(fault));
+            return answer::at_once(session, &mut self.direct, deal.sum, shape, out);
+        }
         let key = self.deals.insert(deal);
-        let shape = session.shape();
         if let Some(sum) = self.go_on(key, now, out) {
             answer::at_once(session, &mut self.direct, sum, shape, out);
         } else if let Some(deal) = self.deals.get_mut(key) {
@@ -296,6 +326,7 @@ impl Dht {
                 if self.remove_moved(key, now, out) {
                     continue;
                 }
+                self.release_kept(key, now, out);
                 return self.deals.remove(key).map(|deal| deal.sum);
             }
             if deal.asked == deal.stages.len() || deal.is_given_up() {
@@ -319,6 +350,7 @@ impl Dht {
             );
         }
         if let Some(done) = self.claim(claim, now)
+            && let Some(done) = self.hold_done(core, key.to_bits(), done)
             && let Some(deal) = self.deals.get_mut(key)
         {
             deal.add(done);
@@ -348,13 +380,27 @@ impl Dht {
         let (command, Stage { core, items, .. }) = (deal.command, &mut deal.stages[stage]);
         let core = *core;
         let items = if work == Work::Nothing { Vec::new() } else { core::mem::take(items) };
-        let bits = key.to_bits();
+        let (bits, fact) = (key.to_bits(), deal.fact.filter(|_| work.writes()));
         if core != self.seat.core {
-            return self.tell(core, Said::Finish { deal: bits, command, work, items, hears }, blob, out);
+            return self.tell(core, Said::Finish { deal: bits, command, work, items, hears, fact }, blob, out);
         }
-        let done = self.finish(core, bits, work, &items, blob, now.wall);
-        if hears && let Some(deal) = self.deals.get_mut(key) {
+        let done = self.finish(core, bits, fact, work, &items, blob, now.wall);
+        if hears
+            && let Some(done) = self.hold_done(core, bits, done)
+            && let Some(deal) = self.deals.get_mut(key) {
             deal.add(done);
+        }
+    }
+
+    /// All parts are safe: the keys may be seen.
+    fn release_kept(&mut self, key: Key, now: Now, out: &mut impl Outbox<Said = Said>) {
+        let Some(deal) = self.deals.get_mut(key) else { return };
+        if !deal.fact.take().is_some_and(|fact| fact.stays) {
+            return;
+        }
+        let held: Vec<usize> = (0..deal.asked).filter(|stage| deal.stages[*stage].is_held).collect();
+        for stage in held {
+            self.finish_one(key, stage, Work::Nothing, false, None, now, out);
         }
     }
 

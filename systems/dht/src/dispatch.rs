@@ -301,6 +301,9 @@ impl Dht {
             return self.elsewhere(now, session, op, shape, out);
         }
         if owner == self.seat.core && !self.locks.must_wait(op.key, &op.act) {
+            if self.keep.is_on() {
+                return self.one_kept(now, session, slot, op, shape, out);
+            }
             let reply = self.store.execute(slot, op, now.wall);
             if let Reply::Refused(fault) = &reply {
                 self.counts.error(fault.words());
@@ -355,15 +358,16 @@ impl Dht {
         let slot = Slot::new(ask.slot).unwrap_or_else(|| Slot::of(ask.key));
         let op = Op { key: ask.key, payload, act };
         self.slowness.piece(asker.command, from, op.key, op.payload.bytes());
-        let reply = if !self.locks.must_wait(op.key, &act) {
-            self.store.execute(slot, op, now.wall)
+        let (told, blob) = if !self.locks.must_wait(op.key, &act) {
+            self.execute(slot, op, now.wall)
         } else if self.is_crowded() {
-            Reply::Refused(Fault::Crowded)
+            (Told::Refused(Fault::Crowded), None)
         } else {
             return self.park(from, asker, slot, op);
         };
-        let (told, blob) = Told::of(reply);
-        out.tell(from, Said::Answer { asker, told }, blob);
+        if let Some((told, blob)) = self.hold_one(from, asker, act.writes(), told, blob) {
+            out.tell(from, Said::Answer { asker, told }, blob);
+        }
     }
 
     /// Tells why not.

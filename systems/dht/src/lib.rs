@@ -35,6 +35,7 @@ pub mod frames;
 pub mod gather;
 pub mod glob;
 pub mod info;
+pub mod keep;
 pub mod latency;
 mod local;
 mod locks;
@@ -56,5 +57,6 @@ mod watch;
 pub mod world;
 
 pub use config::{Announce, Config, Limits};
+pub use keep::Durability;
 pub use peer::{Heard, Said};
 pub use shard::Dht;

@@ -70,6 +70,8 @@ pub enum Said {
         items: Vec<Item>,
         /// An answer is waited for.
         hears: bool,
+        /// It is a part of what several cores do as one, and logged so.
+        fact: Option<Fact>,
     },
     /// What the work on a deal came to. A long value comes as the blob.
     Came {
@@ -176,6 +178,25 @@ impl Told {
 
 const BLOB_COMES: &str = "a blob comes with the word that announces it";
 
+impl Work {
+    /// Whether it changes anything.
+    #[must_use]
+    pub const fn writes(&self) -> bool {
+        match self {
+            Self::Act(act) => act.writes(),
+            Self::Put { .. } | Self::Flush => true,
+            Self::Nothing
+            | Self::Look
+            | Self::Size
+            | Self::SlotSize(_)
+            | Self::SlotKeys { .. }
+            | Self::Keys(_)
+            | Self::Scan(_)
+            | Self::Sample => false,
+        }
+    }
+}
+
 impl ArchivedTold {
     /// The reply that was sent, with the blob that came along.
     ///
@@ -193,6 +214,17 @@ impl ArchivedTold {
             Self::Refused(fault) => Reply::Refused(native(fault)),
         }
     }
+}
+
+/// How a part of what several cores do as one is logged; the deal names it.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// The life of the core that asked.
+    pub life: u64,
+    /// How many parts there are.
+    pub parts: u16,
+    /// The keys are kept until another word, when all parts are safe.
+    pub stays: bool,
 }
 
 /// What else may go on with keys that are claimed.

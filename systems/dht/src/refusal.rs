@@ -31,6 +31,10 @@ pub enum Fault {
     ValueTooLong,
     /// The values of one answer together would be over `answer_max`.
     AnswerTooLong,
+    /// The disk is full.
+    DiskFull,
+    /// The disk failed.
+    DiskFailed,
 }
 
 impl Fault {
@@ -53,6 +57,14 @@ impl Fault {
             Self::ValueTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
             Self::AnswerTooLong => {
                 "ERR the values of this answer are too long together; ask for fewer keys at once"
+            }
+            Self::DiskFull => {
+                "MISCONF the disk is full: writes are refused until there is room; one that waited for the disk may or \
+                 may not outlive a restart"
+            }
+            Self::DiskFailed => {
+                "MISCONF the disk failed: writes are refused until a restart; one that waited for the disk may or may \
+                 not outlive it"
             }
         }
     }

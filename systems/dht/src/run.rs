@@ -49,6 +49,10 @@ impl Dht {
         out: &mut impl Outbox<Said = Said>,
     ) -> bool {
         let Speaks::Resp { reader, .. } = &session.speaks else { return false };
+        // What is logged is answered when it is safe: one by one.
+        if self.keep.is_on() {
+            return false;
+        }
         if !reader.is_at_start() || session.is_stranger || session.mute != Mute::Off || !self.locks.is_quiet()
         {
             return false;

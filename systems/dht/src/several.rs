@@ -32,6 +32,10 @@ impl Dht {
         let fold = core::mem::replace(&mut many.fold, Fold::Done);
         let mut sum = Sum::new(fold, many.len(), limits);
         if self.locks.is_quiet() && many.ops().all(|op| self.owner(Slot::of(op.key)) == self.seat.core) {
+            if let Some(fault) = self.keep.refuses().filter(|_| many.act.writes()) {
+                sum.add(Part::Refused(fault));
+                return answer::at_once(session, &mut self.direct, sum, session.shape(), out);
+            }
             if many.if_absent {
                 let is_free = many.ops().all(|op| !self.store.is_there(Slot::of(op.key), op.key, now.wall));
                 sum.set_total(i64::from(is_free));
@@ -45,7 +49,7 @@ impl Dht {
                     sum.add_reply(index, self.store.perform(Slot::of(op.key), op, now.wall));
                 }
             }
-            return answer::at_once(session, &mut self.direct, sum, session.shape(), out);
+            return self.tell_sum(session, sum, out);
         }
         let plan = match many.act {
             _ if many.if_absent => Plan::Absent,

@@ -9,10 +9,11 @@ use crate::config::Config;
 use crate::deal::Deal;
 use crate::forward::{self, Ways};
 use crate::gather::Gather;
+use crate::keep::{KEEP, Keep};
 use crate::locks::{Claim, Locks};
 use crate::login::DEFAULT;
 use crate::nodes;
-use crate::peer::{ArchivedSaid, Asker, Heard, Item, Part, Said, native};
+use crate::peer::{ArchivedSaid, Asker, Fact, Heard, Item, Part, Said, native};
 use crate::reply::{Reply, Shape, Tell};
 use crate::session::{About, Answer, Late, Session, Sessions, Speaks};
 use crate::slow::Slowness;
@@ -24,7 +25,7 @@ use core::time::Duration;
 use machine::id::Key;
 use machine::{
     Address, Blob, Chance, Close, ConnId, CoreId, End, FANOUT_MAX, Gauges, Input, Instant, Link, ListenerId,
-    NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Slab, Spent, Stream, Ticket, TimerId, WallTime,
+    Kept, NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Slab, Spent, Stored, Stream, Ticket, TimerId, WallTime,
     Why,
 };
 use state::{Placement, Slot, SlotSet};
@@ -42,6 +43,7 @@ pub struct Dht {
     pub(crate) gathers: Slab<Gather>,
     pub(crate) locks: Locks,
     pub(crate) deals: Slab<Deal>,
+    pub(crate) keep: Keep,
     /// For keys by chance.
     pub(crate) samples: Stream,
     pub(crate) ways: Ways,
@@ -136,6 +138,7 @@ impl Shard for Dht {
             gathers: Slab::new(),
             locks: Locks::new(),
             deals: Slab::new(),
+            keep: Keep::new(config.durability, &mut chance.stream("lives")),
             samples: chance.stream("samples"),
             ways: Ways::new(&config.nodes),
             direct: Direct::default(),
@@ -164,8 +167,14 @@ impl Shard for Dht {
         }
     }
 
+    fn on_replay(&mut self, what: Kept<'_>) {
+        self.replay_one(what);
+    }
+
     fn on_start(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
         self.started = now;
+        self.replayed(now);
+        self.keep_up(now, out);
         self.bounds_changed();
         self.look_for_idlers(now, out);
         if let Some(at) = self.config.resp {
@@ -236,6 +245,7 @@ impl Shard for Dht {
         self.counts.bytes_in += used as u64;
         self.settle(session, out);
         self.serve_ready(now, out);
+        self.keep_up(now, out);
         self.sweep_later(now, out);
         if self.told + usize::from(self.seat.cores) <= FANOUT_MAX {
             self.tell_crowd(out);
@@ -300,10 +310,11 @@ impl Shard for Dht {
                     self.tell_done(from, deal, done, out);
                 }
             }
-            ArchivedSaid::Finish { deal, command, work, items, hears } => {
+            ArchivedSaid::Finish { deal, command, work, items, hears, fact } => {
                 let (deal, items): (u64, Vec<Item>) = (deal.to_native(), native(items));
                 self.slowness.part(*command, from, &items);
-                let done = self.finish(from, deal, native(work), &items, blob, now.wall);
+                let fact: Option<Fact> = native(fact);
+                let done = self.finish(from, deal, fact, native(work), &items, blob, now.wall);
                 if *hears {
                     self.tell_done(from, deal, done, out);
                 }
@@ -326,6 +337,7 @@ impl Shard for Dht {
             }
         }
         self.serve_ready(now, out);
+        self.keep_up(now, out);
         self.sweep_later(now, out);
     }
 
@@ -359,13 +371,27 @@ impl Shard for Dht {
         if timer == web::TIMER {
             return self.time_for_watchers(now, out);
         }
+        if timer == KEEP {
+            self.told = 0;
+            self.keep_timer(now, out);
+            self.serve_ready(now, out);
+            return self.keep_up(now, out);
+        }
         if timer == claim::READY {
             self.told = 0;
-            return self.serve_ready(now, out);
+            self.serve_ready(now, out);
+            return self.keep_up(now, out);
         }
         self.store.sweep(now.wall);
         self.is_sweeping = false;
         self.sweep_later(now, out);
+    }
+
+    fn on_stored(&mut self, now: Now, what: Stored, out: &mut impl Outbox<Said = Said>) {
+        self.told = 0;
+        self.stored(now, what, out);
+        self.serve_ready(now, out);
+        self.keep_up(now, out);
     }
 
     fn on_order(&mut self, now: Now, order: Order<'_, Config>, out: &mut impl Outbox<Said = Said>) {
@@ -504,6 +530,7 @@ impl Dht {
         let is_idle = self.sessions.is_empty() && self.deals.is_empty() && self.watch.is_empty();
         if self.is_draining && !self.has_drained && is_idle {
             self.has_drained = true;
+            self.log_now(out);
             out.drained();
         }
     }

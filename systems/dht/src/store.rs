@@ -12,6 +12,8 @@ mod walk;
 pub use room::{EVICTIONS_MAX, SAMPLES};
 
 use crate::act::{Act, Aspect, Kind, Life, Op, Payload, Set, SetAnswer, SetWhen};
+use crate::keep::effect::Entries;
+use crate::keep::recorded::Recorded;
 use crate::refusal::Fault;
 use crate::reply::Reply;
 use core::time::Duration;
@@ -35,7 +37,7 @@ const SHARED_INTEGERS: i64 = 10_000;
 /// The table of a core, with what is counted there.
 #[derive(Debug)]
 pub struct Store {
-    table: Table,
+    table: Recorded,
     value_max: usize,
     bound: room::Bound,
     /// A value that has left the table and is told.
@@ -55,7 +57,7 @@ impl Store {
     #[must_use]
     pub fn new(keys: &mut Stream, value_max: usize) -> Self {
         Self {
-            table: Table::new(keys),
+            table: Recorded::new(Table::new(keys)),
             value_max,
             bound: room::Bound::new(keys.clone()),
             taken: Vec::new(),
@@ -172,6 +174,26 @@ impl Store {
     /// Stores a value that was elsewhere until now.
     pub fn put(&mut self, slot: Slot, key: &[u8], value: Value<'_>, expiry: Expiry, now: WallTime) {
         self.table.set(slot, key, value, expiry, now);
+    }
+
+    /// From now on every change is recorded.
+    pub(crate) fn record(&mut self) {
+        self.table.record();
+    }
+
+    /// What was recorded since it was last cleared.
+    #[inline]
+    pub(crate) fn effects(&self) -> &Entries {
+        &self.table.entries
+    }
+
+    pub(crate) fn effects_mut(&mut self) -> &mut Entries {
+        &mut self.table.entries
+    }
+
+    /// The table, with which what is done is not recorded.
+    pub(crate) fn unrecorded(&mut self) -> &mut Table {
+        self.table.unrecorded()
     }
 
     /// Removes all entries; their memory is given back sweep by sweep.

@@ -7,6 +7,7 @@
 use super::Store;
 use crate::act::Payload;
 use crate::extended::Extended;
+use crate::keep::effect::Effect;
 use crate::refusal::Fault;
 use crate::reply::Reply;
 use machine::blob::BLOB_MIN;
@@ -24,6 +25,7 @@ impl Store {
         if before == 0 {
             self.table.set(slot, key, more.into(), Expiry::Keep, now);
         } else {
+            self.table.note(&Effect::Patch { key, offset: before as u64, bytes: more.bytes() });
             self.rewrite(slot, key, length, now, |bytes| bytes.extend_from_slice(more.bytes()));
         }
         Reply::Integer(length as i64)
@@ -72,6 +74,13 @@ impl Store {
             return Reply::Refused(Fault::ValueTooLong);
         }
         let start = end - part.len();
+        if self.table.is_on() {
+            if self.table.peek(slot, key, now).is_none() {
+                // What may have expired there is not written over when this is told again.
+                self.table.note(&Effect::Del { key });
+            }
+            self.table.note(&Effect::Patch { key, offset: start as u64, bytes: part });
+        }
         if end <= before
             && let Some(bytes) = self.table.get_mut(slot, key, now)
         {
@@ -99,6 +108,7 @@ impl Store {
             let text = digits.format(sum).as_bytes();
             if text.len() == bytes.len() {
                 bytes.copy_from_slice(text);
+                self.table.note(&Effect::Value { key, value: text });
                 return Reply::Integer(sum);
             }
         } else if self.table.peek(slot, key, now).is_some() {
@@ -134,12 +144,14 @@ impl Store {
         now: WallTime,
         change: impl FnOnce(&mut Vec<u8>),
     ) {
-        let before = self.table.get(slot, key, now).map(|entry| entry.value);
+        // Recorded by who asks for it, as what was changed and not as what it comes to.
+        let table = self.table.unrecorded();
+        let before = table.get(slot, key, now).map(|entry| entry.value);
         let mut bytes = match before {
             Some(View::Blob(blob)) => {
                 let blob = blob.clone();
                 // The table lets go of it, so that it may be the only one that is left.
-                self.table.set(slot, key, Value::Bytes(b""), Expiry::Keep, now);
+                table.set(slot, key, Value::Bytes(b""), Expiry::Keep, now);
                 blob.into_vec()
             }
             Some(View::Bytes(bytes)) => {
@@ -151,6 +163,6 @@ impl Store {
         };
         change(&mut bytes);
         let value = if length < BLOB_MIN { Value::Bytes(&bytes) } else { Value::Blob(Blob::from(bytes)) };
-        self.table.set(slot, key, value, Expiry::Keep, now);
+        table.set(slot, key, value, Expiry::Keep, now);
     }
 }
