@@ -16,7 +16,7 @@ use crate::shard::Dht;
 use machine::{Input, Now, Outbox};
 use smallvec::SmallVec;
 use state::Slot;
-use state::table::{Aim, WARM_MAX};
+use state::table::{Aim, WARM_MAX, Warming};
 use wire::resp::Plain;
 
 /// From so many requests on it pays to bring near what they touch.
@@ -72,7 +72,7 @@ impl Dht {
         let mut aims: SmallVec<[Aim; WARM_MAX]> = SmallVec::new();
         run.push((first, index));
         aims.push(aim);
-        let mut at = first.used;
+        let (mut at, mut warming) = (first.used, Warming::default());
         while run.len() < WARM_MAX
             && let Some(plain) = Plain::read(&bytes[at..], &resp)
             && let Some(index) = command(&plain, limits)
@@ -80,9 +80,10 @@ impl Dht {
             at += plain.used;
             run.push((plain, index));
             aims.push(self.store.aim(Slot::of(plain.key), plain.key));
+            self.store.warm_along(&aims, &mut warming);
         }
         if run.len() >= WARM_MIN {
-            self.store.warm(&aims);
+            self.store.warm_rest(&aims, warming);
         }
         for ((plain, index), aim) in run.iter().zip(&aims) {
             if self.is_full(session, limits) {

@@ -27,7 +27,7 @@ pub use entry::{ENTRY_OVERHEAD, Entry, Value, View};
 pub use evict::Policy;
 pub use usage::Track;
 pub use walk::Expired;
-pub use warm::WARM_MAX;
+pub use warm::{WARM_MAX, Warming};
 
 use crate::slot::Slot;
 use ahash::RandomState;

@@ -492,6 +492,11 @@ fn warming_changes_nothing() {
     table.warm(&aims);
     table.warm(&aims[90..]);
     table.warm(&[table.aim(slot(6), b"nobody")]);
+    let mut warming = Warming::default();
+    for count in 1..=aims.len() {
+        table.warm_along(&aims[..count], &mut warming);
+    }
+    table.warm_rest(&aims, warming);
     assert_eq!(format!("{table:?}"), before);
 }
 
