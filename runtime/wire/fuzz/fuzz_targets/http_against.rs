@@ -202,6 +202,9 @@ fuzz_target!(|bytes: &[u8]| {
         };
         assert_eq!((&their.method, &their.target), (&our.method, &uri), "{}", bytes.escape_ascii());
         assert_eq!(their.fields, our.fields, "{}", bytes.escape_ascii());
+        // A Connection with a byte over 0x7f says nothing to hyper; to us its other words count (RFC 9110 section 7.6.1).
+        let unread = |(name, value): &(String, Vec<u8>)| name == "connection" && !value.is_ascii();
+        let ends_comparison = our.fields.iter().any(unread);
         match (&their.payload, &our.payload) {
             (Some(their), Some(our)) => assert_eq!(their, our, "{}", bytes.escape_ascii()),
             (None, None) => return,
@@ -211,6 +214,9 @@ fuzz_target!(|bytes: &[u8]| {
                 assert!(explained, "{fault:?}, and hyper takes {}", bytes.escape_ascii());
                 return;
             }
+        }
+        if ends_comparison {
+            return;
         }
     }
     if whole(&theirs) > ours.len() {

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use wire::Outcome;
 use wire::http::{Asked, Body, Fault, Fields, Framing, Limits, RequestReader, ResponseReader};
 
+const REQUESTS: &str = include_str!("../../../corpus/http/refused-requests.txt");
+const RESPONSES: &str = include_str!("../../../corpus/http/refused-responses.txt");
+
 /// Rows up to this many bytes are cut at every place; longer ones at some.
 const CUT_EVERYWHERE: usize = 400;
 
@@ -77,7 +80,7 @@ fn section(fault: Fault) -> String {
 
 #[test]
 fn requests_are_refused_with_their_status_and_section() {
-    let rows = rows("refused-requests.txt");
+    let rows = rows(REQUESTS);
     assert!(rows.len() >= 60, "{} rows", rows.len());
     for Row { columns, bytes } in rows {
         let [status, wanted, what] = &columns[..] else { panic!("{columns:?}") };
@@ -90,7 +93,7 @@ fn requests_are_refused_with_their_status_and_section() {
 
 #[test]
 fn responses_are_refused_with_their_section() {
-    for Row { columns, bytes } in rows("refused-responses.txt") {
+    for Row { columns, bytes } in rows(RESPONSES) {
         let [asked, wanted, what] = &columns[..] else { panic!("{columns:?}") };
         let (asked, ended) =
             asked.split_once(' ').map_or((asked.as_str(), false), |(asked, _)| (asked, true));
@@ -110,9 +113,8 @@ fn responses_are_refused_with_their_section() {
 
 #[test]
 fn every_fault_is_in_a_table() {
-    let requests =
-        rows("refused-requests.txt").into_iter().filter_map(|row| read_requests(&row.bytes, &[]).1);
-    let responses = rows("refused-responses.txt").into_iter().filter_map(|row| {
+    let requests = rows(REQUESTS).into_iter().filter_map(|row| read_requests(&row.bytes, &[]).1);
+    let responses = rows(RESPONSES).into_iter().filter_map(|row| {
         let asked = if row.columns[0] == "upgrade" { Asked::Upgrade } else { Asked::Plain };
         read_responses(&row.bytes, &[], asked, row.columns[0].ends_with("end")).1
     });
@@ -124,7 +126,7 @@ fn every_fault_is_in_a_table() {
 
 #[test]
 fn a_row_with_one_byte_less_or_more_never_panics() {
-    for Row { bytes, .. } in rows("refused-requests.txt").into_iter().chain(rows("refused-responses.txt")) {
+    for Row { bytes, .. } in rows(REQUESTS).into_iter().chain(rows(RESPONSES)) {
         for at in 0..bytes.len().min(CUT_EVERYWHERE) {
             let mut less = bytes.clone();
             less.remove(at);
