@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod flamegraph;
 mod new_system;
 mod parts;
@@ -44,6 +45,8 @@ enum Task {
     Scale(Box<scale::Options>),
     /// Measure the hash table beside other servers, and beside itself; scripts/peers builds it first
     Peers(Box<peers::Options>),
+    /// Measure what the README quotes; scripts/bench builds it first
+    Bench(bench::Options),
     /// Look where a server's time goes; scripts/flamegraph builds it first
     Flamegraph(Box<flamegraph::Options>),
     /// Write systems/NAME: a small system that works, to start from
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Task::Ci => parts::run(&root, parts::Which::Ci, None),
         Task::Scale(options) => scale::run(&root, &options),
         Task::Peers(options) => peers::run(&root, &options),
+        Task::Bench(options) => bench::run(&root, &options),
         Task::Flamegraph(options) => flamegraph::run(&root, &options),
         Task::NewSystem { name } => new_system::write(&root, &name),
     };
