@@ -4,7 +4,7 @@
 const rate = kit.rates();
 const lines = kit.lines(document.getElementById("rates"), { label: "Requests a second by core" });
 const slots = kit.bars(document.getElementById("slots"));
-const busy = kit.bars(document.getElementById("busy"));
+const held = kit.bars(document.getElementById("held"));
 
 const cores = kit.table(
   document.getElementById("cores"),
@@ -48,8 +48,6 @@ function row_of(told, core, at_ms) {
     in_rate: grows("received"),
     out_rate: grows("sent"),
     hit_share: looked_up ? told.hits / looked_up : NaN,
-    // A core counts its idle time when it wakes, so for a moment it may seem to have worked.
-    work_share: Math.min(1, Math.max(0, 1 - grows("idle_us") / 1e6)),
   };
 }
 
@@ -68,17 +66,18 @@ function tell(told) {
   kit.say("clients-more", `on ${rows.length} ${rows.length === 1 ? "core" : "cores"}`);
   kit.say("hops", all > 0 ? (sum((row) => row.hop_rate) / all).toFixed(2) : "–");
   kit.say("hops-more", `${kit.number(sum((row) => row.hop_rate))} a second`);
-  kit.say("work", all >= 1 ? kit.micros((1e6 * sum((row) => row.work_share)) / all) : "–");
-  kit.say("work-more", `hop p99 ${kit.micros(Math.max(...rows.map((row) => row.hop_p99_us)))}`);
+  const most = (of) => Math.max(...rows.map(of));
+  kit.say("hop", kit.micros(most((row) => row.hop_p99_us)));
+  kit.say("hop-more", `p50 ${kit.micros(most((row) => row.hop_p50_us))}, longest event ${kit.micros(most((row) => row.longest_us))}`);
   lines.push(at_ms, Object.fromEntries(rows.map((row) => [`core ${row.core}`, row.rate])));
   const owned = sum((row) => row.slots);
   slots.tell(
     rows.map((row) => ({ name: `core ${row.core}`, value: row.slots, figure: kit.whole(row.slots) })),
     { even: owned / rows.length },
   );
-  busy.tell(
-    rows.map((row) => ({ name: `core ${row.core}`, value: row.work_share, figure: kit.share(row.work_share) })),
-    { most: 1 },
+  held.tell(
+    rows.map((row) => ({ name: `core ${row.core}`, value: row.bytes, figure: kit.bytes(row.bytes) })),
+    { even: sum((row) => row.bytes) / rows.length },
   );
   cores.tell(rows);
   commands.tell(

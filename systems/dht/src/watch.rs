@@ -28,7 +28,6 @@ const SHOWN: &[(&str, &str)] = &[
     ("slots", "ringwise_dht_slots"),
     ("received", "reactor_received_bytes_total"),
     ("sent", "reactor_sent_bytes_total"),
-    ("idle_us", "reactor_idle_us_total"),
     ("stalls", "reactor_stalls_total"),
 ];
 
