@@ -18,7 +18,7 @@ use crate::refusal::Fault;
 use crate::reply::Reply;
 use core::time::Duration;
 use machine::{Blob, Stream, WallTime};
-use state::table::Aim;
+use state::table::{Aim, Warming};
 use state::{Entry, Expiry, Slot, Table, Value, View};
 use wire::resp::integer;
 
@@ -119,10 +119,16 @@ impl Store {
         self.table.aim(slot, key)
     }
 
-    /// Brings near what the entries of these keys touch.
+    /// Brings near what the entries of these keys touch, as far as is due while more come.
     #[inline]
-    pub fn warm(&self, aims: &[Aim]) {
-        self.table.warm(aims);
+    pub fn warm_along(&self, aims: &[Aim], warming: &mut Warming) {
+        self.table.warm_along(aims, warming);
+    }
+
+    /// The rest of it.
+    #[inline]
+    pub fn warm_rest(&self, aims: &[Aim], warming: Warming) {
+        self.table.warm_rest(aims, warming);
     }
 
     /// GET of a key that was aimed at.
