@@ -51,8 +51,10 @@ pub(crate) struct Relay {
     pub(crate) view: View,
     clients: Places<Client>,
     upstreams: Places<Upstream>,
-    /// Those that wait until a replica may take their request, first come first: connection and ticket.
-    queue: VecDeque<(ConnId, u64)>,
+    /// Those for whom nobody is there: connection and ticket. Others wait in the queue of their replica.
+    stranded: VecDeque<(ConnId, u64)>,
+    /// Replicas that may have more in flight than before, whose queues are to be looked at.
+    freed: Vec<crate::spread::Seat>,
     next_ticket: u64,
     budget: Budget,
     keys: Stream,
@@ -75,7 +77,8 @@ impl Relay {
             view: View::new(config, seat.core.0, seat.cores),
             clients: Places::default(),
             upstreams: Places::default(),
-            queue: VecDeque::new(),
+            stranded: VecDeque::new(),
+            freed: Vec::new(),
             next_ticket: 0,
             budget: Budget::new(),
             keys: chance.stream("keys"),
@@ -112,9 +115,7 @@ impl Relay {
 
     /// Clients and how many of them wait for a replica.
     pub(crate) fn clients(&self) -> (usize, usize) {
-        let waiting = self.queue.iter().filter(|(conn, ticket)| {
-            self.clients.get(*conn).is_some_and(|client| is_waiting(client, *ticket))
-        });
+        let waiting = self.clients.conns().filter(|(_, client)| client.phase == client::Phase::Queued);
         (self.clients.len(), waiting.count())
     }
 
@@ -132,6 +133,19 @@ impl Relay {
             .map(|(conn, _)| conn)
             .collect();
         idle.into_iter().for_each(|conn| self.drop_client(conn, machine::Close::Flushed, out));
+    }
+
+    /// Whether some wait for whom nobody is there.
+    pub(crate) fn has_stranded(&self) -> bool {
+        !self.stranded.is_empty()
+    }
+
+    /// Lets those that wait go on where there is room now. After every event, so that nothing goes on in the midst of
+    /// another's end.
+    pub(crate) fn pump_freed(&mut self, now: machine::Now, out: &mut impl Outbox<Said = Said>) {
+        while let Some(seat) = self.freed.pop() {
+            self.pump(now, seat, out);
+        }
     }
 
     /// Whether no client is left.

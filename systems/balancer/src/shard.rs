@@ -27,11 +27,14 @@ const FLEET: TimerId = TimerId(1);
 const SWEEP: TimerId = TimerId(2);
 const WARM: TimerId = TimerId(3);
 const LAST: TimerId = TimerId(4);
+const STRANDED: TimerId = TimerId(5);
 
 /// Between two looks for connections that nobody uses.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Between two steps of a newcomer's share.
 const WARM_EVERY: Duration = Duration::from_millis(20);
+/// Between two tries of requests for which nobody was there.
+const STRANDED_EVERY: Duration = Duration::from_millis(20);
 /// Replicas are stopped so long before the world stops waiting, whether clients are done or not.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
@@ -49,6 +52,8 @@ pub struct Balancer {
     gathering: BTreeMap<u64, (ConnId, Page)>,
     next_gathering: u64,
     draws: Stream,
+    /// Whether [`STRANDED`] will come.
+    is_looking: bool,
     is_draining: bool,
     is_quiet: bool,
     is_drained: bool,
@@ -71,6 +76,7 @@ impl Shard for Balancer {
             gathering: BTreeMap::new(),
             next_gathering: 0,
             draws: chance.stream("draws"),
+            is_looking: false,
             is_draining: false,
             is_quiet: false,
             is_drained: false,
@@ -131,8 +137,8 @@ impl Shard for Balancer {
 
     fn on_end(&mut self, now: Now, conn: ConnId, end: End, out: &mut impl Outbox<Said = Said>) {
         match end {
-            End::Half if self.relay.is_client(conn) => self.relay.client_half(now, conn, out),
-            End::Gone(_) if self.relay.is_client(conn) => self.relay.client_gone(now, conn, out),
+            End::Half if self.relay.is_client(conn) => self.relay.client_half(conn, out),
+            End::Gone(_) if self.relay.is_client(conn) => self.relay.client_gone(conn, out),
             End::Half if self.relay.is_upstream(conn) => self.relay.upstream_half(now, conn, out),
             End::Gone(_) if self.relay.is_upstream(conn) => self.relay.upstream_gone(now, conn, out),
             End::Half | End::Gone(_) => {
@@ -186,9 +192,12 @@ impl Shard for Balancer {
             }
             WARM => {
                 self.relay.view.warm(now.at);
-                self.relay.replicas_changed(now, out);
                 let again = self.relay.view.is_warming();
                 out.wake(WARM, again.then(|| now.at + WARM_EVERY));
+            }
+            STRANDED => {
+                self.is_looking = false;
+                self.relay.pump_stranded(now, out);
             }
             LAST => {
                 if let Some(desk) = &mut self.desk {
@@ -274,7 +283,7 @@ impl Shard for Balancer {
         into.level(
             "balancer_in_flight",
             "requests in flight to replicas",
-            i64::from(self.relay.view.total()),
+            i64::from(self.relay.view.in_flight()),
         );
         into.level("balancer_changes", "changes of replicas seen", self.relay.view.epoch() as i64);
         for (seat, name) in self.holders.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
@@ -292,6 +301,11 @@ impl Shard for Balancer {
 impl Balancer {
     /// After every event: what the nouns want, to whom it concerns.
     fn settle(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        self.relay.pump_freed(now, out);
+        if self.relay.has_stranded() && !self.is_looking {
+            self.is_looking = true;
+            out.wake(STRANDED, Some(now.at + STRANDED_EVERY));
+        }
         if self.relay.has_wanted() {
             for wanted in self.relay.wanted() {
                 self.ask(now, wanted, out);
@@ -405,10 +419,10 @@ impl Balancer {
             }
             ArchivedChange::Eject => self.relay.view.stand(seat, Stance::Out),
             ArchivedChange::Return => self.relay.view.stand(seat, Stance::In),
-            ArchivedChange::Drain => self.relay.drain_replica(seat, out),
+            ArchivedChange::Drain => self.relay.drain_replica(now, seat, out),
             ArchivedChange::Leave => self.relay.leave_replica(now, seat, out),
         }
-        self.relay.replicas_changed(now, out);
+        self.relay.pump_stranded(now, out);
     }
 
     fn hold(&mut self, seat: ReplicaSeat, name: &str) {

@@ -7,6 +7,7 @@
 use crate::config::Config;
 use crate::spread::{self, Choice, Key, Load, Ring, Seat, WHOLE, Why};
 use machine::{Address, ConnId, Instant, Stream};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// A newcomer begins with this part of its share, in thousandths.
@@ -36,6 +37,8 @@ pub struct Member {
     pub stance: Stance,
     /// Open connections to it that nobody uses, the last used last.
     pub idle: Vec<ConnId>,
+    /// Requests that wait for it, in their order: connection and ticket.
+    pub queue: VecDeque<(ConnId, u64)>,
     /// Connections that failed in a row.
     pub failures: u32,
     /// Responses of 500 and more in a row.
@@ -103,11 +106,20 @@ impl View {
         let is_warm = is_warm || self.slow_start.is_zero();
         let (weight, warming_since) = if is_warm { (WHOLE, None) } else { (WEIGHT_FIRST, Some(now)) };
         self.warming += usize::from(!is_warm);
-        self.loads[seat.index()] = Load { in_flight: 0, max: self.max, weight };
-        let idle = Vec::new();
+        self.loads[seat.index()] = Load { max: self.max, weight, ..Load::NONE };
+        let (idle, queue) = (Vec::new(), VecDeque::new());
         let stance = Stance::In;
-        self.members[seat.index()] =
-            Some(Member { life, name: name.into(), at, stance, idle, failures: 0, errors: 0, warming_since });
+        self.members[seat.index()] = Some(Member {
+            life,
+            name: name.into(),
+            at,
+            stance,
+            idle,
+            queue,
+            failures: 0,
+            errors: 0,
+            warming_since,
+        });
         self.ring.join(name, seat);
     }
 
@@ -128,7 +140,7 @@ impl View {
         self.stand(seat, Stance::Draining);
         let member = self.members.get_mut(seat.index())?.take()?;
         self.warming -= usize::from(member.warming_since.is_some());
-        debug_assert_eq!(self.loads[seat.index()].in_flight, 0, "nothing is in flight to one that left");
+        debug_assert_eq!(self.loads[seat.index()].borne(), 0, "nothing is left with one that left");
         Some(member)
     }
 
@@ -159,8 +171,8 @@ impl View {
 
     /// Requests in flight to all.
     #[must_use]
-    pub fn total(&self) -> u32 {
-        self.total
+    pub fn in_flight(&self) -> u32 {
+        self.loads.iter().map(|load| load.in_flight).sum()
     }
 
     /// The bound that one more request would be placed with.
@@ -169,12 +181,34 @@ impl View {
         self.load(seat).bound(spread::mean_bound(self.total, self.ring.len(), self.factor))
     }
 
-    /// Chooses for a request, and counts it as in flight.
-    pub fn take(&mut self, key: Key, tried: &[Seat], chance: &mut Stream) -> Option<Choice> {
-        let choice = self.would_take(key, tried, chance)?;
-        self.loads[choice.seat.index()].in_flight += 1;
+    /// Chooses for a request, and counts it: as in flight where the replica may have more (then true), else as
+    /// waiting.
+    pub fn take(&mut self, key: Key, tried: &[Seat], chance: &mut Stream) -> Option<(Seat, bool)> {
+        let seat = self.would_take(key, tried, chance)?.seat;
+        let load = &mut self.loads[seat.index()];
+        // Nobody overtakes those that wait already.
+        let goes = load.waiting == 0 && load.in_flight < load.max;
+        load.in_flight += u32::from(goes);
+        load.waiting += u32::from(!goes);
         self.total += 1;
-        Some(choice)
+        Some((seat, goes))
+    }
+
+    /// One that waited for a replica goes to it now, if it may have more.
+    pub fn admit(&mut self, seat: Seat) -> bool {
+        let Some(load) = self.loads.get_mut(seat.index()) else { return false };
+        let goes = load.waiting > 0 && load.in_flight < load.max;
+        load.in_flight += u32::from(goes);
+        load.waiting -= u32::from(goes);
+        goes
+    }
+
+    /// One that waited for a replica does so no more.
+    pub fn give_up(&mut self, seat: Seat) {
+        let Some(load) = self.loads.get_mut(seat.index()) else { return };
+        debug_assert!(load.waiting > 0, "who gives up has waited");
+        load.waiting = load.waiting.saturating_sub(1);
+        self.total = self.total.saturating_sub(1);
     }
 
     /// Chooses for a request.
@@ -187,11 +221,8 @@ impl View {
 
     fn fail_open(&self, tried: &[Seat]) -> Option<Choice> {
         let out = self.members().filter(|(_, member)| member.stance == Stance::Out);
-        let open = out.map(|(seat, _)| seat).filter(|seat| {
-            let load = self.loads[seat.index()];
-            !tried.contains(seat) && load.in_flight < load.max
-        });
-        let least = open.min_by_key(|seat| self.loads[seat.index()].in_flight);
+        let open = out.map(|(seat, _)| seat).filter(|seat| !tried.contains(seat));
+        let least = open.min_by_key(|seat| self.loads[seat.index()].borne());
         least.map(|seat| Choice { seat, why: Why::LeastLoaded })
     }
 

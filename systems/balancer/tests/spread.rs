@@ -177,12 +177,12 @@ fn bounds_are_rounded_up_and_eased_for_newcomers() {
     check(15, 4, 1000, 4);
     check(16, 4, 1000, 5);
     check(5, 4, 0, u32::MAX);
-    let newcomer = Load { in_flight: 0, max: 100, weight: WHOLE / 10 };
-    assert_eq!((newcomer.bound(1), newcomer.bound(50), newcomer.bound(u32::MAX)), (1, 5, 100));
+    let newcomer = Load { weight: WHOLE / 10, ..Load::NONE };
+    assert_eq!((newcomer.bound(1), newcomer.bound(50)), (1, 5));
 }
 
 #[test]
-fn who_was_tried_is_not_chosen_and_nobody_is_chosen_over_its_maximum() {
+fn who_was_tried_is_not_chosen_and_those_that_wait_are_load() {
     let mut ring = ring(Way::Rendezvous, 3);
     let mut loads = vec![Load { max: 2, ..Load::NONE }; 3];
     let mut chance = Chance::new(3).stream("draws");
@@ -191,8 +191,14 @@ fn who_was_tried_is_not_chosen_and_nobody_is_chosen_over_its_maximum() {
         let found = choose(&mut ring, key, &loads, 0, 1250, &[Seat(0), Seat(2)], &mut chance);
         assert_eq!(found.map(|found| found.seat), Some(Seat(1)));
     }
-    loads.iter_mut().for_each(|load| load.in_flight = 2);
-    assert_eq!(choose(&mut ring, Key::of_id(123_456), &loads, 6, 1250, &[], &mut chance), None);
+    loads[0].waiting = 9;
+    loads[2].in_flight = 9;
+    for _ in 0..200 {
+        let found = choose(&mut ring, Key::random(&mut chance), &loads, 18, 1250, &[], &mut chance);
+        assert_eq!(found.map(|found| found.seat), Some(Seat(1)));
+    }
+    let everybody = [Seat(0), Seat(1), Seat(2)];
+    assert_eq!(choose(&mut ring, Key::of_id(123_456), &loads, 18, 1250, &everybody, &mut chance), None);
     let mut nobody = Ring::new(Way::TwoChoices);
     assert_eq!(choose(&mut nobody, Key::of_id(123_456), &[], 0, 1250, &[], &mut chance), None);
 }

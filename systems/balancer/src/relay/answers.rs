@@ -164,7 +164,6 @@ impl Relay {
         } else {
             self.drop_client(to, Close::Flushed, out);
         }
-        self.pump(now, out);
     }
 
     /// A side can be written to again: the other may go on.
@@ -260,8 +259,12 @@ impl Relay {
         let body = control::failure(words);
         heads::answer(&mut self.scratch, status, JSON, body.as_bytes(), client.version, true, is_head);
         out.write(conn, &self.scratch);
-        if let Some(to) = client.upstream.take() {
+        let (upstream, queued) = (client.upstream.take(), client.queued.take());
+        if let Some(to) = upstream {
             self.end_upstream(to, out);
+        }
+        if let Some(seat) = queued {
+            self.view.give_up(seat);
         }
         self.ready(now, conn, out);
     }

@@ -219,44 +219,66 @@ impl Relay {
     /// Sends the request to a replica, or lets it wait for one.
     pub(super) fn place(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
         let Some(client) = self.clients.get_mut(conn) else { return };
-        // Nobody overtakes those that wait already.
-        let found = match self.queue.is_empty() || client.tries > 0 {
-            true => self.view.take(client.key, client.tried(), &mut self.keys),
-            false => None,
-        };
-        match found {
-            Some(choice) => self.send(now, conn, choice.seat, out),
-            None => self.enqueue(now, conn, out),
+        match self.view.take(client.key, client.tried(), &mut self.keys) {
+            Some((seat, true)) => self.send(now, conn, seat, out),
+            Some((seat, false)) => {
+                let ticket = self.enqueue(now, conn, Some(seat), out);
+                if let Some(member) = self.view.member_mut(seat) {
+                    member.queue.push_back((conn, ticket));
+                }
+            }
+            None => {
+                let ticket = self.enqueue(now, conn, None, out);
+                self.stranded.push_back((conn, ticket));
+            }
         }
     }
 
-    fn enqueue(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
+    fn enqueue(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        place: Option<Seat>,
+        out: &mut impl Outbox<Said = Said>,
+    ) -> u64 {
         let ticket = self.next_ticket;
-        let Some(client) = self.clients.get_mut(conn) else { return };
         self.next_ticket += 1;
+        let Some(client) = self.clients.get_mut(conn) else { return ticket };
         client.phase = Phase::Queued;
+        client.queued = place;
         client.ticket = ticket;
-        // When its turn comes, those that failed it may have been replaced.
-        client.tries = client.tries.min(1);
-        client.tried = [Seat(u16::MAX); super::client::TRIES_MAX];
-        self.queue.push_back((conn, ticket));
-        self.wait(conn, now.at + self.config.waits.queue, out);
+        let until = client.began_at + self.config.waits.queue;
+        self.wait(conn, until.max(now.at), out);
+        ticket
     }
 
-    /// Lets those that wait go on, in their order, while replicas may take more.
-    pub(super) fn pump(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
-        while let Some((conn, ticket)) = self.queue.front().copied() {
-            let waiting = self.clients.get(conn).filter(|client| super::is_waiting(client, ticket));
-            let Some(client) = waiting else {
-                self.queue.pop_front();
-                continue;
-            };
-            match self.view.take(client.key, client.tried(), &mut self.keys) {
-                Some(choice) => {
-                    self.queue.pop_front();
-                    self.send(now, conn, choice.seat, out);
-                }
-                None => return,
+    /// Lets those that wait for a replica go to it, in their order, while it may have more.
+    pub(super) fn pump(&mut self, now: Now, seat: Seat, out: &mut impl Outbox<Said = Said>) {
+        while let Some(member) = self.view.member_mut(seat)
+            && let Some((conn, ticket)) = member.queue.front().copied()
+        {
+            let is_waiting = self.clients.get(conn).is_some_and(|client| super::is_waiting(client, ticket));
+            if is_waiting && !self.view.admit(seat) {
+                return;
+            }
+            if let Some(member) = self.view.member_mut(seat) {
+                member.queue.pop_front();
+            }
+            if is_waiting {
+                self.send(now, conn, seat, out);
+            }
+        }
+    }
+
+    /// Those that found nobody look again.
+    pub(crate) fn pump_stranded(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        for _ in 0..self.stranded.len() {
+            let Some((conn, ticket)) = self.stranded.pop_front() else { return };
+            let Some(client) = self.clients.get_mut(conn) else { continue };
+            if super::is_waiting(client, ticket) {
+                // Those that failed it may have been replaced.
+                client.tries = 0;
+                self.place(now, conn, out);
             }
         }
     }
@@ -282,6 +304,7 @@ impl Relay {
         };
         let Some(client) = self.clients.get_mut(conn) else { return };
         client.upstream = Some(to);
+        client.queued = None;
         client.phase = Phase::Asking;
         if client.tries < super::client::TRIES_MAX {
             client.tried[client.tries] = seat;
@@ -365,7 +388,7 @@ impl Relay {
     }
 
     /// A client's side ends: half, or wholly.
-    pub(crate) fn client_half(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
+    pub(crate) fn client_half(&mut self, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
         let Some(client) = self.clients.get_mut(conn) else { return };
         client.has_said_all = true;
         match client.phase {
@@ -383,16 +406,14 @@ impl Relay {
             }
             Phase::Queued | Phase::Asking | Phase::Answering | Phase::Collecting | Phase::Asked => {}
         }
-        self.pump(now, out);
     }
 
     /// The client is no more: so is its request.
-    pub(crate) fn client_gone(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
+    pub(crate) fn client_gone(&mut self, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
         if let Some(client) = self.clients.remove(conn) {
             out.wake(super::waits::timer(conn), None);
             self.abandon(&client, out);
         }
-        self.pump(now, out);
     }
 
     /// Ends a client's connection, and with it its request.
@@ -405,6 +426,9 @@ impl Relay {
     }
 
     fn abandon(&mut self, client: &Client, out: &mut impl Outbox<Said = Said>) {
+        if let Some(seat) = client.queued {
+            self.view.give_up(seat);
+        }
         if let Some(to) = client.upstream {
             self.end_upstream(to, out);
         }

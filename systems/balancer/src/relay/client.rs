@@ -74,7 +74,9 @@ pub(super) struct Client {
     pub(super) is_paused: bool,
     /// They have said all.
     pub(super) has_said_all: bool,
-    /// Which wait in the queue this is.
+    /// Whom it waits for, where it waits for one replica.
+    pub(super) queued: Option<Seat>,
+    /// Which wait in a queue this is.
     pub(super) ticket: u64,
     pub(super) began_at: Instant,
     /// When what is waited for is too late.
@@ -105,6 +107,7 @@ impl Client {
             upstream: None,
             is_paused: false,
             has_said_all: false,
+            queued: None,
             ticket: 0,
             began_at: now,
             deadline: now,

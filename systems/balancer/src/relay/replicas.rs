@@ -113,7 +113,6 @@ impl Relay {
             Phase::Answering => self.drop_client(to, Close::Now, out),
             Phase::Idle | Phase::Queued | Phase::Collecting | Phase::Asked => {}
         }
-        self.pump(now, out);
     }
 
     /// A connection whose request was answered goes back into its pool, or ends.
@@ -160,6 +159,9 @@ impl Relay {
         if self.view.give_back(tenancy.seat) {
             self.emptied.push(tenancy);
         }
+        if self.view.member(tenancy.seat).is_some_and(|member| !member.queue.is_empty()) {
+            self.freed.push(tenancy.seat);
+        }
     }
 
     /// Ends connections to replicas that nobody used for long.
@@ -175,8 +177,9 @@ impl Relay {
     }
 
     /// A replica drains: no connection of it is kept, and the keeper is told when none is used.
-    pub(crate) fn drain_replica(&mut self, seat: Seat, out: &mut impl Outbox<Said = Said>) {
+    pub(crate) fn drain_replica(&mut self, now: Now, seat: Seat, out: &mut impl Outbox<Said = Said>) {
         self.view.stand(seat, Stance::Draining);
+        self.disperse(now, seat, out);
         let Some(member) = self.view.member_mut(seat) else { return };
         let (life, idle) = (member.life, core::mem::take(&mut member.idle));
         idle.into_iter().for_each(|conn| self.end_upstream(conn, out));
@@ -185,9 +188,23 @@ impl Relay {
         }
     }
 
+    /// Those that wait for a replica that takes no more wait elsewhere.
+    fn disperse(&mut self, now: Now, seat: Seat, out: &mut impl Outbox<Said = Said>) {
+        let Some(member) = self.view.member_mut(seat) else { return };
+        for (conn, ticket) in core::mem::take(&mut member.queue) {
+            let Some(client) = self.clients.get_mut(conn) else { continue };
+            if super::is_waiting(client, ticket) {
+                client.queued = None;
+                self.view.give_up(seat);
+                self.place(now, conn, out);
+            }
+        }
+    }
+
     /// A replica is gone: what was in flight to it is tried elsewhere.
     pub(crate) fn leave_replica(&mut self, now: Now, seat: Seat, out: &mut impl Outbox<Said = Said>) {
         self.view.stand(seat, Stance::Draining);
+        self.disperse(now, seat, out);
         let conns: Vec<ConnId> = self
             .upstreams
             .conns()
@@ -199,10 +216,5 @@ impl Relay {
         }
         self.view.leave(seat);
         self.emptied.retain(|tenancy| tenancy.seat != seat);
-    }
-
-    /// Replicas can take more than before.
-    pub(crate) fn replicas_changed(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
-        self.pump(now, out);
     }
 }

@@ -39,7 +39,6 @@ impl Relay {
             return self.wait(conn, deadline, out);
         }
         self.expire(now, conn, out);
-        self.pump(now, out);
     }
 
     fn expire(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {

@@ -19,7 +19,9 @@ pub const WHOLE: u32 = 1000;
 pub struct Load {
     /// Requests in flight to it from this core.
     pub in_flight: u32,
-    /// It never has more.
+    /// Requests of this core that wait until it may take them.
+    pub waiting: u32,
+    /// It never has more in flight.
     pub max: u32,
     /// How much of its share a newcomer takes, in parts of [`WHOLE`].
     pub weight: u32,
@@ -27,13 +29,19 @@ pub struct Load {
 
 impl Load {
     /// Nothing in flight, nothing allowed.
-    pub const NONE: Self = Self { in_flight: 0, max: 0, weight: WHOLE };
+    pub const NONE: Self = Self { in_flight: 0, waiting: 0, max: 0, weight: WHOLE };
 
-    /// How many it may have when `mean_bound` is allowed to all.
+    /// What it bears: those that wait are its load as well as those in flight, or a crowd would be shared by who is
+    /// fastest and not by who owns what.
+    #[must_use]
+    pub fn borne(&self) -> u32 {
+        self.in_flight + self.waiting
+    }
+
+    /// How many it may bear when `mean_bound` is allowed to all.
     #[must_use]
     pub fn bound(&self, mean_bound: u32) -> u32 {
-        let eased = (u64::from(mean_bound) * u64::from(self.weight)).div_ceil(u64::from(WHOLE)) as u32;
-        eased.min(self.max)
+        (u64::from(mean_bound) * u64::from(self.weight)).div_ceil(u64::from(WHOLE)) as u32
     }
 }
 
@@ -71,7 +79,7 @@ pub fn mean_bound(total: u32, members: usize, factor: u32) -> u32 {
 }
 
 /// Chooses for `key` among the ring's members, whose loads stand by seat and sum to `total`. `tried` are not asked
-/// again. None when nobody may take more.
+/// again. None when nobody else is there.
 pub fn choose(
     ring: &mut Ring,
     key: Key,
@@ -82,27 +90,23 @@ pub fn choose(
     chance: &mut Stream,
 ) -> Option<Choice> {
     let bound = mean_bound(total, ring.len(), factor);
-    let has_room = |seat: Seat, bound: u32| {
-        !tried.contains(&seat) && loads[seat.index()].in_flight < loads[seat.index()].bound(bound)
-    };
+    let borne = |seat: Seat| loads[seat.index()].borne();
+    let has_room = |seat: Seat| !tried.contains(&seat) && borne(seat) < loads[seat.index()].bound(bound);
     if ring.way() == Way::TwoChoices {
-        let drawn = two(ring, loads, chance).filter(|seat| has_room(*seat, u32::MAX));
+        let drawn = two(ring, loads, chance).filter(|seat| !tried.contains(seat));
         if let Some(seat) = drawn {
             return Some(Choice { seat, why: Why::Drawn });
         }
     } else {
         for jump in 0..JUMPS_MAX {
             let seat = ring.owner(key.jump(jump))?;
-            if has_room(seat, bound) {
+            if has_room(seat) {
                 let why = if jump == 0 { Why::Owner } else { Why::Jumped(jump) };
                 return Some(Choice { seat, why });
             }
         }
     }
-    let open = ring
-        .members()
-        .filter(|seat| !tried.contains(seat) && loads[seat.index()].in_flight < loads[seat.index()].max);
-    let least = open.min_by_key(|seat| loads[seat.index()].in_flight);
+    let least = ring.members().filter(|seat| !tried.contains(seat)).min_by_key(|seat| borne(*seat));
     least.map(|seat| Choice { seat, why: Why::LeastLoaded })
 }
 
@@ -116,6 +120,6 @@ fn two(ring: &Ring, loads: &[Load], chance: &mut Stream) -> Option<Seat> {
     let first = chance.below(count);
     let second = (first + 1 + chance.below(count - 1)) % count;
     let (first, second) = (at(first)?, at(second)?);
-    let load = |seat: Seat| loads[seat.index()].in_flight;
+    let load = |seat: Seat| loads[seat.index()].borne();
     Some(if load(second) < load(first) { second } else { first })
 }

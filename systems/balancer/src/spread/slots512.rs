@@ -77,13 +77,16 @@ pub struct Slots512 {
     slots: Box<[Option<Seat>; SLOTS]>,
     /// Which indices are taken, from 1.
     indices: Vec<Option<Seat>>,
+    /// How many request ids begin their walk at each slot.
+    begins: Box<[u64; SLOTS]>,
 }
 
 impl Slots512 {
-    /// Nobody's.
+    /// Nobody's. With [`Pair::Sha256`] it looks at all request ids once, some 60 ms: at start, not later.
     #[must_use]
     pub fn new(pair: Pair) -> Self {
-        Self { pair, slots: Box::new([None; SLOTS]), indices: Vec::new() }
+        let begins = Box::new(begins(pair));
+        Self { pair, slots: Box::new([None; SLOTS]), indices: Vec::new(), begins }
     }
 
     /// Gives a member the smallest free index and nine slots. False, and nothing changed, when there is no room.
@@ -128,22 +131,23 @@ impl Slots512 {
         &self.slots
     }
 
-    /// Each slot's first taken one and how many request ids begin there: with it, shares are exact. Looks at all
-    /// 900,000 ids, so it is for who looks.
+    /// The owner of each slot's walk and how many request ids begin there: with it, shares are exact.
     pub(super) fn exact(&self) -> impl Iterator<Item = (Seat, u64)> {
-        let mut begins = [0u64; SLOTS];
-        match self.pair {
-            // Both repeat with the slots, so one round of ids says as much as all: and a hair less than all, by
-            // which the contract's figures were made.
-            Pair::Plain | Pair::Primes => {
-                (0..SLOTS as u32).for_each(|id| begins[self.pair.request(id)] += 1);
-            }
-            Pair::Sha256 => (ID_FIRST..ID_FIRST + IDS).for_each(|id| begins[self.pair.request(id)] += 1),
-        }
-        let owners: Vec<Option<Seat>> =
-            (0..SLOTS).map(|begin| walk(begin).find_map(|slot| self.slots[slot])).collect();
-        owners.into_iter().zip(begins).filter_map(|(owner, count)| owner.map(|owner| (owner, count)))
+        let owners = (0..SLOTS).map(|begin| walk(begin).find_map(|slot| self.slots[slot]));
+        owners.zip(self.begins.iter()).filter_map(|(owner, count)| owner.map(|owner| (owner, *count)))
     }
+}
+
+/// How many request ids begin at each slot.
+fn begins(pair: Pair) -> [u64; SLOTS] {
+    let ids = match pair {
+        // Both repeat with the slots, so one round of ids says what all do.
+        Pair::Plain | Pair::Primes => 0..SLOTS as u32,
+        Pair::Sha256 => ID_FIRST..ID_FIRST + IDS,
+    };
+    let mut begins = [0; SLOTS];
+    ids.for_each(|id| begins[pair.request(id)] += 1);
+    begins
 }
 
 /// All slots, from `begin` on.
