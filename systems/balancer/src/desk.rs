@@ -3,10 +3,11 @@
 //! Here what the [`Fleet`] wants done is done, and what the world tells of it is told to the fleet.
 
 use crate::config::{Config, Driver};
+use crate::docker::{self, Engine};
 use crate::fleet::{Act, Asker, Fleet};
 use crate::peer::{Said, Tenancy, conn_bits};
 use crate::probe::{News, Probes};
-use machine::{Chance, Command, ConnId, CoreId, Now, Outbox, Seat};
+use machine::{Chance, Command, ConnId, CoreId, End, Input, Now, Outbox, Seat, Signal};
 
 /// The fleet and its instruments.
 #[derive(Debug)]
@@ -16,7 +17,8 @@ pub struct Desk {
     /// The truth.
     pub fleet: Fleet,
     /// Connections that look at replicas.
-    pub probes: Probes,
+    probes: Probes,
+    engine: Option<Engine>,
     epoch: u64,
     /// Cores that have nothing in flight any more, when the program ends.
     quiet: u16,
@@ -28,14 +30,61 @@ impl Desk {
     #[must_use]
     pub fn new(seat: Seat, config: &Config, chance: &Chance) -> Self {
         let fleet = Fleet::new(config, seat.cores, chance);
-        Self {
-            seat,
-            config: config.clone(),
-            fleet,
-            probes: Probes::default(),
-            epoch: 0,
-            quiet: 0,
-            is_ended: false,
+        let engine = match &config.driver {
+            Driver::Docker(docker) => {
+                Some(Engine::new(docker, config.waits.stop, signal_name(config.stop_signal)))
+            }
+            Driver::Process { .. } | Driver::Static(_) => None,
+        };
+        let config = config.clone();
+        Self { seat, config, fleet, probes: Probes::default(), engine, epoch: 0, quiet: 0, is_ended: false }
+    }
+
+    /// The world is there.
+    pub fn begin(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        if let Some(engine) = &mut self.engine {
+            engine.begin(now, out);
+        }
+        self.fleet.begin(now);
+    }
+
+    /// A dial of ours succeeded.
+    pub fn on_open(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
+        let news = self.probes.on_open(conn, out);
+        self.heard(now, news);
+    }
+
+    /// Bytes of a replica that was probed, or of the engine.
+    pub fn on_bytes(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        input: &mut Input<'_>,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        match &mut self.engine {
+            Some(engine) if engine.has(conn) => {
+                let news = engine.on_bytes(now, conn, input, out);
+                self.told(now, news);
+            }
+            Some(_) | None => {
+                let news = self.probes.on_bytes(conn, input, out);
+                self.heard(now, news);
+            }
+        }
+    }
+
+    /// Their side ended, in whatever way.
+    pub fn on_end(&mut self, now: Now, conn: ConnId, _: End, out: &mut impl Outbox<Said = Said>) {
+        match &mut self.engine {
+            Some(engine) if engine.has(conn) => {
+                let news = engine.on_end(now, conn, out);
+                self.told(now, news);
+            }
+            Some(_) | None => {
+                let news = self.probes.on_end(conn, out);
+                self.heard(now, news);
+            }
         }
     }
 
@@ -60,10 +109,20 @@ impl Desk {
     }
 
     /// What a probe heard.
-    pub fn heard(&mut self, now: Now, news: News) {
+    fn heard(&mut self, now: Now, news: Option<News>) {
         match news {
-            News::Sought(tenancy, is_free) => self.fleet.on_sought(tenancy, is_free, now.at),
-            News::Beat(tenancy, outcome) => self.fleet.on_beat(tenancy, outcome, now.at),
+            Some(News::Sought(tenancy, is_free)) => self.fleet.on_sought(tenancy, is_free, now.at),
+            Some(News::Beat(tenancy, outcome)) => self.fleet.on_beat(tenancy, outcome, now.at),
+            None => {}
+        }
+    }
+
+    /// What the engine told.
+    fn told(&mut self, now: Now, news: Option<docker::News>) {
+        match news {
+            Some(docker::News::Made(tenancy, made)) => self.fleet.on_container(tenancy, made, now.at),
+            Some(docker::News::Ended(tenancy)) => self.fleet.on_ended(tenancy, now.at),
+            None => {}
         }
     }
 
@@ -87,11 +146,16 @@ impl Desk {
                 let child = out.spawn(self.command(tenancy, port));
                 self.fleet.on_spawned(tenancy, child);
             }
-            Act::Create(tenancy, _) => {
-                let why = "could not be made: this driver makes no containers".to_owned();
-                self.fleet.on_container(tenancy, Err(why), now.at);
+            Act::Create(tenancy, name) => {
+                if let Some(engine) = &mut self.engine {
+                    engine.create(tenancy, &name, now, out);
+                }
             }
-            Act::Discard(tenancy, _) => self.fleet.on_ended(tenancy, now.at),
+            Act::Discard(tenancy, id) => {
+                if let Some(engine) = &mut self.engine {
+                    engine.discard(tenancy, &id, now, out);
+                }
+            }
             Act::Beat(tenancy, at) => {
                 self.probes.beat(tenancy, at, now.at + self.config.watching.interval, out);
             }
@@ -129,5 +193,19 @@ impl Desk {
     #[must_use]
     pub fn asker(core: CoreId, conn: ConnId) -> Asker {
         Asker { core, conn }
+    }
+}
+
+/// As the engine calls it.
+fn signal_name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Interrupt => "SIGINT",
+        Signal::Terminate => "SIGTERM",
+        Signal::Kill => "SIGKILL",
+        Signal::HangUp => "SIGHUP",
+        Signal::Stop => "SIGSTOP",
+        Signal::Continue => "SIGCONT",
+        Signal::User1 => "SIGUSR1",
+        Signal::User2 => "SIGUSR2",
     }
 }

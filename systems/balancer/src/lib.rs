@@ -21,6 +21,7 @@ pub mod admin;
 pub mod config;
 pub mod control;
 pub mod desk;
+pub mod docker;
 pub mod fleet;
 pub mod names;
 pub mod peer;

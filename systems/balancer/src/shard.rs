@@ -88,7 +88,7 @@ impl Shard for Balancer {
         out.wake(SWEEP, Some(now.at + SWEEP_EVERY));
         if let Some(desk) = &mut self.desk {
             out.listen(self.config.admin.clone());
-            desk.fleet.begin(now);
+            desk.begin(now, out);
         }
         self.settle(now, out);
     }
@@ -101,10 +101,8 @@ impl Shard for Balancer {
             }
             Opened::Dialled if self.relay.is_upstream(conn) => self.relay.upstream_open(conn, out),
             Opened::Dialled => {
-                if let Some(desk) = &mut self.desk
-                    && let Some(news) = desk.probes.on_open(conn, out)
-                {
-                    desk.heard(now, news);
+                if let Some(desk) = &mut self.desk {
+                    desk.on_open(now, conn, out);
                     self.settle(now, out);
                 }
             }
@@ -123,10 +121,8 @@ impl Shard for Balancer {
             self.relay.client_bytes(now, conn, input, out);
         } else if self.relay.is_upstream(conn) {
             self.relay.upstream_bytes(now, conn, input, out);
-        } else if let Some(desk) = &mut self.desk
-            && let Some(news) = desk.probes.on_bytes(conn, input, out)
-        {
-            desk.heard(now, news);
+        } else if let Some(desk) = &mut self.desk {
+            desk.on_bytes(now, conn, input, out);
         }
         self.settle(now, out);
     }
@@ -142,10 +138,8 @@ impl Shard for Balancer {
             End::Half if self.relay.is_upstream(conn) => self.relay.upstream_half(now, conn, out),
             End::Gone(_) if self.relay.is_upstream(conn) => self.relay.upstream_gone(now, conn, out),
             End::Half | End::Gone(_) => {
-                if let Some(desk) = &mut self.desk
-                    && let Some(news) = desk.probes.on_end(conn, out)
-                {
-                    desk.heard(now, news);
+                if let Some(desk) = &mut self.desk {
+                    desk.on_end(now, conn, end, out);
                 }
             }
         }

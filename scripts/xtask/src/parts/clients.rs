@@ -18,6 +18,9 @@ const HTTP_LIBRARIES: &[&str] = &["requests==2.34.2", "websockets==17.4"];
 /// What a script's name begins with that speaks HTTP.
 const HTTP: &str = "http_";
 
+/// What a script's name begins with that asks a balancer; in the long run.
+const BALANCER: &str = "balancer_";
+
 /// How many seeds the comparison with redis-server goes through in the long run.
 const LONG_SEEDS: &str = "15";
 
@@ -28,7 +31,8 @@ const NEEDED: &[(&str, &str)] = &[("node", "nodejs"), ("npm", "npm")];
 pub(super) fn run(root: &Path) -> Result<(), String> {
     build_server(root)?;
     let python = python(root)?;
-    all(scripts(root)?.iter().filter(|file| !is_http(file)).map(|file| script(root, &python, file)))
+    let ours = |file: &&PathBuf| !is_http(file) && !is_balancer(file);
+    all(scripts(root)?.iter().filter(ours).map(|file| script(root, &python, file)))
 }
 
 /// The clients in Node and in Rust, and the comparison with redis-server over more seeds.
@@ -40,6 +44,7 @@ pub(super) fn run_more(root: &Path) -> Result<(), String> {
     let outcomes = [
         told(seeds),
         http(root),
+        balancer(root),
         ioredis(root).and_then(|main| beside(root, &python, &["node", &main])),
         redis_rs(root).and_then(|program| beside(root, &python, &[&program])),
     ];
@@ -52,6 +57,21 @@ fn http(root: &Path) -> Result<(), String> {
     told(cargo(root, &["build", "--profile", "test", "--locked", "--package", "web", "--example", "stand"]))?;
     let python = python_with(root, "python-http", "import requests, websockets", HTTP_LIBRARIES)?;
     all(scripts(root)?.iter().filter(|file| is_http(file)).map(|file| script(root, &python, file)))
+}
+
+/// A real balancer with real replicas: its words, its bounds, and what it must bear.
+fn balancer(root: &Path) -> Result<(), String> {
+    let words = ["build", "--profile", "test", "--locked", "--package", "serve", "--no-default-features"];
+    let build =
+        with(cargo(root, &words), |command| command.args(["--features", "balancer", "--bin", "balancer"]));
+    told(build)?;
+    let program = root.join("target/debug/balancer");
+    let ask = |file: &PathBuf| {
+        with(bounded("python3"), |command| {
+            command.arg(file).arg(&program).env("PYTHONDONTWRITEBYTECODE", "1")
+        })
+    };
+    all(scripts(root)?.iter().filter(|file| is_balancer(file)).map(ask))
 }
 
 fn build_server(root: &Path) -> Result<(), String> {
@@ -129,6 +149,10 @@ fn scripts(root: &Path) -> Result<Vec<PathBuf>, String> {
 fn is_script(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.ends_with(".py") && !name.starts_with('_')
+}
+
+fn is_balancer(path: &Path) -> bool {
+    path.file_name().unwrap_or_default().to_string_lossy().starts_with(BALANCER)
 }
 
 fn is_http(path: &Path) -> bool {
