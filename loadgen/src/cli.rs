@@ -159,6 +159,11 @@ pub struct RunArgs {
     #[arg(short = 'o', long)]
     pub out: Option<PathBuf>,
 
+    /// A file of what was done to the server meanwhile, read when the run is over: lines of seconds since its start, a
+    /// comma and a word (12.5,node 2 killed). They are marked on the timeline, with the time to recover.
+    #[arg(long)]
+    pub events: Option<PathBuf>,
+
     /// Exit with status 6 when the result is invalid.
     #[arg(long)]
     pub strict: bool,

@@ -8,11 +8,11 @@
 
 mod asking;
 mod course;
+#[cfg(test)]
+mod http_tests;
 mod routed;
 #[cfg(test)]
 mod routed_tests;
-#[cfg(test)]
-mod http_tests;
 #[cfg(test)]
 mod tests;
 

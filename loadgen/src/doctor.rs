@@ -9,6 +9,8 @@ use std::fs;
 
 /// Descriptors that the program needs beside its connections: rings, eventfds, files, a few a core.
 const DESCRIPTORS_BESIDE: u64 = 128;
+/// Of all time, what a host may have taken.
+const STEAL_MAX: f64 = 0.01;
 /// The range of local ports when the kernel does not tell.
 const PORTS_DEFAULT: (u64, u64) = (32_768, 60_999);
 
@@ -19,7 +21,7 @@ const PORTS_DEFAULT: (u64, u64) = (32_768, 60_999);
 pub fn run(typed: &DoctorArgs) -> Result<u8, Fatal> {
     let sources = typed.source.as_ref().map_or(1, Vec::len) as u64;
     let mut findings = examine(&needs(typed.connections, allowed_cores().len()));
-    findings.extend([ports(typed.connections, sources, typed.targets), backlog(), governor()]);
+    findings.extend([ports(typed.connections, sources, typed.targets), backlog(), governor(), steal()]);
     for Finding { name, ok, found, mend } in &findings {
         let mark = if *ok { "ok   " } else { "short" };
         println!("{mark} {name}: {found}");
@@ -91,6 +93,27 @@ fn governor() -> Finding {
     Finding { name: "governor", ok: mend.is_none(), found: governor.to_owned(), mend }
 }
 
+/// Processor time that the host took from this machine since it started, of all.
+fn steal() -> Finding {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let share = stolen(&text);
+    let found =
+        share.map_or_else(|| "unknown".to_owned(), |share| format!("{:.1} % of all time", share * 100.0));
+    // A host can take without saying so; runs find that out by their own ticks.
+    let mend = share.filter(|share| *share > STEAL_MAX).map(|_| {
+        "measure on a host with cores of your own; here watch the column st of: vmstat 1 10".to_owned()
+    });
+    Finding { name: "steal", ok: mend.is_none(), found, mend }
+}
+
+/// The eighth of the ten numbers of the line of all processors, as a share of the first eight.
+fn stolen(stat: &str) -> Option<f64> {
+    let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: Vec<f64> = line.split_whitespace().take(8).map_while(|word| word.parse().ok()).collect();
+    let all: f64 = ticks.iter().sum();
+    (ticks.len() == 8 && all > 0.0).then(|| ticks[7] / all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +128,7 @@ mod tests {
         assert_eq!(mend(50_000, 1, 2), None);
         assert_eq!(port_range("32768\t60999\n"), Some((32_768, 60_999)));
         assert_eq!(port_range(""), None);
+        assert_eq!(stolen("cpu  1 1 1 1 1 1 1 3 9 9\ncpu0 1"), Some(0.3));
+        assert_eq!(stolen("cpu 1 2"), None);
     }
 }

@@ -19,6 +19,7 @@ pub mod dialler;
 pub mod discover;
 pub mod doctor;
 pub mod environment;
+pub mod events;
 pub mod files;
 pub mod html;
 pub mod http;

@@ -140,6 +140,8 @@ pub struct Run {
     pub metric: Option<String>,
     /// Where the results go.
     pub out: Option<PathBuf>,
+    /// What was done to the server meanwhile.
+    pub events: Option<PathBuf>,
     /// Whether an invalid result is an exit status of its own.
     pub strict: bool,
     /// The commit that is measured, as far as it was told.
@@ -210,6 +212,7 @@ impl Run {
             cores: typed.cores.unwrap_or_default(),
             metric: typed.metric,
             out: typed.out,
+            events: typed.events,
             strict: typed.strict,
             git_commit: typed.git_commit,
         })

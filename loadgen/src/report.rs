@@ -255,6 +255,7 @@ pub(crate) mod tests {
             target: "resp://127.0.0.1:6379".to_owned(),
             command: "loadgen run resp://127.0.0.1:6379".to_owned(),
             spin: Duration::ZERO,
+            events: None,
             metric: None,
             cores: vec![],
             out: None,

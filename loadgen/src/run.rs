@@ -5,6 +5,7 @@ use crate::client::{Client, Outcomes};
 use crate::counters::Reading;
 use crate::doctor;
 use crate::environment::Environment;
+use crate::events;
 use crate::live::{Live, PERIOD};
 use crate::plan::{Run, STATUS_UNREACHABLE};
 use crate::report::Report;
@@ -40,7 +41,18 @@ pub fn run(run: Run) -> Result<u8, Fatal> {
 /// # Errors
 /// A sentence, when they cannot be written.
 pub fn keep(report: &Report) -> Result<(), Fatal> {
+    let mut marked = None;
+    if let Some(file) = &report.run.events {
+        let wrong = |why: String| Fatal::misuse(format!("--events {}: {why}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+        let text = events::csv(&events::read(&text).map_err(wrong)?, report);
+        print!("{text}");
+        marked = Some(text);
+    }
     let Some(folder) = &report.run.out else { return Ok(()) };
+    if let Some(text) = marked {
+        std::fs::write(folder.join("events.csv"), text).map_err(|error| unwritable(&error, folder))?;
+    }
     report.write(folder).map_err(|error| unwritable(&error, folder))
 }
 
