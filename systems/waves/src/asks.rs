@@ -67,6 +67,7 @@ const ASSETS: &[Asset] = &[
     Asset::css("/waves.css", include_str!("page/waves.css")),
     Asset::js("/waves.js", include_str!("page/waves.js")),
     Asset::js("/layout.js", include_str!("page/layout.js")),
+    Asset::new("/icon.svg", "image/svg+xml", include_bytes!("page/icon.svg")),
 ];
 
 /// The face of one core.
@@ -149,6 +150,11 @@ impl Waves {
             To::Tasks => self.ask_some_tasks(now, ask, out),
             To::Kill | To::Revive | To::Cut | To::Heal | To::Add => self.ask_change(now, ask, out),
         }
+    }
+
+    /// Answers with JSON, and a line's end, for those who look at it on a terminal.
+    fn json(&mut self, now: Now, id: AskId, text: &[u8], out: &mut impl Outbox<Said = Said>) {
+        self.site.answer(now, id, Answer::json(200, &[text, b"\n"].concat()), out);
     }
 
     fn here(&self, whom: Whom) -> Asker {
@@ -264,7 +270,7 @@ impl Waves {
                 let text = format!(
                     "{{\"status\":\"success\",\"message\":\"wave {wave} is under way\",\"wave\":\"{wave}\"}}"
                 );
-                self.site.answer(now, id, Answer::json(200, text.as_bytes()), out);
+                self.json(now, id, text.as_bytes(), out);
             }
             None => {
                 let sentence = "the wave cannot be started: too many are under way, the unit is dead, or the network is \
@@ -285,7 +291,7 @@ impl Waves {
         match whom {
             Whom::AskResult(conn, ticket) => {
                 let id = AskId::from_bits((conn, ticket));
-                self.site.answer(now, id, Answer::json(200, text), out);
+                self.json(now, id, text, out);
             }
             Whom::Socket(conn) => {
                 let tree = String::from_utf8_lossy(text);
@@ -414,7 +420,7 @@ impl Waves {
     ) {
         if let Whom::Ask(conn, ticket) = whom {
             let text: &[u8] = if is_done { br#"{"status":"ok"}"# } else { br#"{"status":"error"}"# };
-            self.site.answer(now, AskId::from_bits((conn, ticket)), Answer::json(200, text), out);
+            self.json(now, AskId::from_bits((conn, ticket)), text, out);
         }
     }
 
@@ -463,7 +469,7 @@ impl Waves {
             (To::Disbalance, _) => self.disbalance(&look.loads),
             _ => self.state(now, &look),
         };
-        self.site.answer(now, look.ask, Answer::json(200, text.as_bytes()), out);
+        self.json(now, look.ask, text.as_bytes(), out);
     }
 
     fn specs(&self, unit: UnitId, load: u32) -> String {

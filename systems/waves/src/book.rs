@@ -257,7 +257,7 @@ impl Report {
         let took_us = took_us.map_or("null".to_owned(), |us| us.to_string());
         let mut text = format!(
             "{{\"wave\":{},\"algorithm\":{},\"purpose\":{},\"initiator\":{},\"units\":{},\"of\":{},\"links\":{},\
-             \"messages\":{},\"bound\":{},\"channel_max\":{},\"beats\":{},\"gave_up\":{},\"took_us\":{took_us}",
+             \"messages\":{},\"most\":{},\"channel_max\":{},\"beats\":{},\"gave_up\":{},\"took_us\":{took_us}",
             quoted(&self.wave.to_string()),
             quoted(&format!("{:?}", self.terms.algorithm)),
             quoted(&format!("{:?}", self.terms.purpose)),

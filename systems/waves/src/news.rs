@@ -1,6 +1,6 @@
 //! What has happened on a core since its listeners were last told: loads, letters, moves, reports, changes. Put
-//! together only while somebody listens, told a few times a second, and bounded: letters over the bound are counted
-//! instead of told, so that a wave over ten thousand units costs a page no more than one over a hundred.
+//! together only while somebody listens, told a few times a second, and bounded: of letters over the bound some are
+//! told and all are counted, so that a wave over ten thousand units costs a page no more than one over a hundred.
 
 use crate::letter::{Kind, WaveId};
 use crate::network::UnitId;
@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 /// How often listeners are told.
 pub const EVERY: Duration = Duration::from_millis(100);
 
-/// Letters and moves that are told each time; more are counted.
+/// Letters and moves that are told each time. Of more letters, every second is told, or every fourth, and so on, so
+/// that the whole of a wave is seen; of more moves, the first.
 const LINES_MAX: usize = 1500;
 
 /// Reports and changes that are told each time; of more, the newest.
@@ -23,7 +24,10 @@ const NOTES_MAX: usize = 64;
 pub struct News {
     loads: BTreeMap<UnitId, u32>,
     wrote: Vec<(WaveId, UnitId, UnitId, Kind)>,
-    wrote_more: u64,
+    /// Letters that came, told or not.
+    wrote_count: u64,
+    /// One letter of so many is told, as a power of two.
+    every: u32,
     moves: Vec<(UnitId, UnitId)>,
     moves_more: u64,
     notes: Vec<String>,
@@ -37,7 +41,7 @@ impl News {
             && self.wrote.is_empty()
             && self.moves.is_empty()
             && self.notes.is_empty()
-            && self.wrote_more + self.moves_more == 0
+            && self.moves_more == 0
     }
 
     /// A unit has so many tasks now.
@@ -47,11 +51,18 @@ impl News {
 
     /// A letter was written.
     pub fn wrote(&mut self, wave: WaveId, from: UnitId, to: UnitId, kind: Kind) {
-        if self.wrote.len() < LINES_MAX {
+        if self.wrote_count.is_multiple_of(1 << self.every) {
+            if self.wrote.len() >= LINES_MAX {
+                let mut index = 0;
+                self.wrote.retain(|_| {
+                    index += 1;
+                    index % 2 == 1
+                });
+                self.every += 1;
+            }
             self.wrote.push((wave, from, to, kind));
-        } else {
-            self.wrote_more += 1;
         }
+        self.wrote_count += 1;
     }
 
     /// A task has gone from one unit to another.
@@ -74,6 +85,7 @@ impl News {
     /// All of it as JSON; then there is nothing to tell.
     pub fn take(&mut self, now: Instant) -> String {
         let news = core::mem::take(self);
+        let wrote_more = news.wrote_count - news.wrote.len() as u64;
         let mut text = format!("{{\"at_us\":{}", now.nanos() / 1000);
         list(&mut text, "loads", news.loads.iter(), |(unit, tasks)| format!("[{},{tasks}]", unit.0));
         list(&mut text, "wrote", news.wrote.iter(), |(wave, from, to, kind)| {
@@ -81,7 +93,7 @@ impl News {
         });
         list(&mut text, "moves", news.moves.iter(), |(from, to)| format!("[{},{}]", from.0, to.0));
         list(&mut text, "notes", news.notes.iter(), Clone::clone);
-        let _ = write!(text, ",\"wrote_more\":{},\"moves_more\":{}}}", news.wrote_more, news.moves_more);
+        let _ = write!(text, ",\"wrote_more\":{},\"moves_more\":{}}}", wrote_more, news.moves_more);
         text
     }
 }
@@ -112,8 +124,8 @@ mod tests {
     fn news_is_json_and_bounded_and_told_once() {
         let mut news = News::default();
         let wave = WaveId { initiator: UnitId(1), number: 2 };
-        for _ in 0..LINES_MAX + 5 {
-            news.wrote(wave, UnitId(1), UnitId(2), Kind::Explore);
+        for unit in 0..4 * LINES_MAX as u32 {
+            news.wrote(wave, UnitId(1), UnitId(unit), Kind::Explore);
         }
         news.load(UnitId(3), 4);
         news.load(UnitId(3), 5);
@@ -122,11 +134,11 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&news.take(Instant::from_nanos(7000))).unwrap();
         assert_eq!(value["at_us"], 7);
         assert_eq!(value["loads"], serde_json::json!([[3, 5]]));
-        assert_eq!(value["wrote"].as_array().unwrap().len(), LINES_MAX);
-        assert_eq!(
-            (&value["wrote"][0], &value["wrote_more"]),
-            (&serde_json::json!(["1.2", 1, 2, "out"]), &5.into())
-        );
+        let wrote = value["wrote"].as_array().unwrap();
+        assert!((LINES_MAX / 2..=LINES_MAX).contains(&wrote.len()));
+        assert_eq!(wrote.len() as u64 + value["wrote_more"].as_u64().unwrap(), 4 * LINES_MAX as u64);
+        assert!(wrote.last().unwrap()[2].as_u64().unwrap() > 3 * LINES_MAX as u64, "its end is seen, too");
+        assert_eq!(wrote[0], serde_json::json!(["1.2", 1, 0, "out"]));
         assert_eq!(value["notes"][0]["what"], 1);
         assert!(news.is_empty());
     }

@@ -21,7 +21,8 @@ fn config(seed: u64) -> Config {
     let mut draw = chance.stream("network");
     let (_, family) = *draw.pick(&Family::ALL).expect("there are families");
     let count = draw.between(2, 30) as u32;
-    let network = Network::new(plain_units(count as usize, 2), &family.links(count, chance)).expect("a network");
+    let network =
+        Network::new(plain_units(count as usize, 2), &family.links(count, chance)).expect("a network");
     let balancers =
         [Some(Balancer::Greedy { max_cpu: 75.0 }), Some(Balancer::Diffusion), Some(Balancer::Matching), None];
     Config {
@@ -50,7 +51,8 @@ fn bodies(world: &World<Waves>, client: Client) -> Vec<String> {
     let heard = String::from_utf8_lossy(world.heard(client)).into_owned();
     let (mut rest, mut found) = (&heard[..], Vec::new());
     while let Some((head, after)) = rest.split_once("\r\n\r\n") {
-        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let length =
+            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
         let length: usize = length.unwrap_or(0);
         if after.len() < length {
             break;
@@ -62,7 +64,9 @@ fn bodies(world: &World<Waves>, client: Client) -> Vec<String> {
 }
 
 fn answered(world: &mut World<Waves>, talks: &[(Client, usize)]) -> bool {
-    world.run_within(PATIENCE, |world| talks.iter().all(|(client, count)| bodies(world, *client).len() >= *count))
+    world.run_within(PATIENCE, |world| {
+        talks.iter().all(|(client, count)| bodies(world, *client).len() >= *count)
+    })
 }
 
 fn number(world: &World<Waves>, name: &str) -> i64 {
@@ -159,9 +163,14 @@ fn no_task_is_lost_or_twice_whatever_fails() {
             world.run_for(Duration::from_millis(pause));
             adds_up(&world);
         }
-        assert!(answered(&mut world, &[(client, asked)]), "{} of {asked} answered", bodies(&world, client).len());
+        assert!(
+            answered(&mut world, &[(client, asked)]),
+            "{} of {asked} answered",
+            bodies(&world, client).len()
+        );
         world.finish(client);
-        let is_done = |world: &World<Waves>| number(world, "waves_tasks") + number(world, "waves_tasks_moving") == 0;
+        let is_done =
+            |world: &World<Waves>| number(world, "waves_tasks") + number(world, "waves_tasks_moving") == 0;
         assert!(world.run_within(Duration::from_secs(2000), is_done), "tasks are left");
         adds_up(&world);
         moved += number(&world, "waves_tasks_moved_total");
@@ -178,7 +187,10 @@ fn adds_up(world: &World<Waves>) {
     let gone = of("waves_tasks_finished_total") + of("waves_tasks_lost_total") + of("waves_tasks");
     let moving = of("waves_tasks_moving");
     let created = of("waves_tasks_created_total");
-    assert!(gone <= created && created <= gone + moving || (gone - moving..=gone).contains(&created), "{created} created, {gone} here or gone, {moving} moving");
+    assert!(
+        gone <= created && created <= gone + moving || (gone - moving..=gone).contains(&created),
+        "{created} created, {gone} here or gone, {moving} moving"
+    );
     if moving == 0 {
         assert_eq!(created, gone);
     }

@@ -12,6 +12,7 @@
   const SPREAD_MS = 900;
   const LINES_SHOWN = 200;
   const MARGIN = 26;
+  const SIDE = 44;
 
   const $ = (id) => document.getElementById(id);
   const { element, say } = kit;
@@ -153,6 +154,8 @@
     drawn = { of: gathered.of, members, places, alone: gathered.count === count, links: new Map(), units: [], names: [] };
     const lines = element("svg:g");
     const circles = element("svg:g");
+    // Many links together would hide the units.
+    lines.style.opacity = Math.max(0.06, Math.min(1, 900 / Math.max(1, gathered.links.length)));
     gathered.links.forEach((link) => {
       const [a, b] = link;
       const line = element("svg:line", { class: "link" });
@@ -189,7 +192,7 @@
     canvas.height = height * scale;
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    drawn.at = drawn.places.map(([x, y]) => [MARGIN + x * (width - 2 * MARGIN), MARGIN + y * (height - 2 * MARGIN - 12)]);
+    drawn.at = drawn.places.map(([x, y]) => [SIDE + x * (width - 2 * SIDE), MARGIN + y * (height - 2 * MARGIN - 12)]);
     const radius = Math.max(3, Math.min(15, Math.sqrt((width * height) / drawn.places.length) / 5));
     for (const line of drawn.links.values()) {
       for (const each of [line, line.hit]) {
@@ -251,6 +254,7 @@
         }
       }
     }
+    buttons();
     figures();
   }
 
@@ -266,8 +270,8 @@
     say("discrepancy", discrepancy(view).toFixed(2));
     say("messages", last ? kit.whole(last.messages) : "–");
     const sign = last && last.algorithm === "Echo" && last.missing_count === 0 ? "exactly" : "at most";
-    say("messages-more", last ? `${sign} ${kit.whole(last.bound)} (${last.algorithm}, ${kit.whole(last.links)} links)` : "");
-    say("verdict", view.broken ? `${view.broken} broken` : last ? "all held" : "–");
+    say("messages-more", last ? `${sign} ${kit.whole(last.most)} (${last.algorithm}, ${kit.whole(last.links)} links)` : "");
+    say("verdict", view.broken ? `${kit.whole(view.broken)} broken` : last ? "none broken" : "–");
     $("verdict").className = `value ${view.broken ? "bad" : "good"}`;
     say("verdict-more", last && last.missing_count ? `the last misses ${last.missing_count}` : PROPERTIES.join(", "));
     waves.tell(view.reports.slice(-24).reverse());
@@ -328,7 +332,7 @@
     { name: "units", of: (report) => report.units, show: kit.whole, number: true },
     { name: "of", of: (report) => report.of, show: kit.whole, number: true },
     { name: "messages", of: (report) => report.messages, show: kit.whole, number: true },
-    { name: "bound", of: (report) => report.bound, show: kit.whole, number: true },
+    { name: "most", of: (report) => report.most, show: kit.whole, number: true },
     { name: "a channel", of: (report) => report.channel_max, show: kit.whole, number: true },
     { name: "took", of: (report) => report.took_us, show: (us) => (us === null ? "–" : kit.micros(us)), number: true },
     ...PROPERTIES.map((name) => ({ name, of: (report) => report[name] })),
@@ -411,7 +415,7 @@
   }
 
   const port = (unit) => view.ports[unit];
-  const at_unit = () => (chosen && chosen.unit !== undefined ? `&unit=${port(chosen.unit)}` : "");
+  const at_unit = () => (chosen && chosen.unit !== undefined && view.alive[chosen.unit] ? `&unit=${port(chosen.unit)}` : "");
   for (const button of document.querySelectorAll("[data-act]")) {
     button.addEventListener("click", () => act(button.dataset.act + at_unit()));
   }
@@ -438,16 +442,23 @@
     chosen = what;
     const has_unit = Boolean(what && what.unit !== undefined);
     const has_link = Boolean(what && what.link);
-    $("kill").disabled = !has_unit;
-    $("cut").disabled = !has_link;
-    say("kill", has_unit && !view.alive[what.unit] ? "Revive unit" : "Kill unit");
-    say("cut", has_link && is_cut(what.link) ? "Heal link" : "Cut link");
     const text = has_unit ? `${name_of(what.unit)}, port ${port(what.unit)}`
       : has_link ? `${name_of(what.link[0])} – ${name_of(what.link[1])}` : "click a unit or a link to select it";
     say("chosen", text);
     if (has_unit) $("pick").value = port(what.unit);
     show();
     remember();
+  }
+
+  /** What can be done to what is selected. */
+  function buttons() {
+    const what = chosen;
+    const has_unit = Boolean(what && what.unit !== undefined);
+    const has_link = Boolean(what && what.link);
+    $("kill").disabled = !has_unit;
+    $("cut").disabled = !has_link;
+    say("kill", has_unit && !view.alive[what.unit] ? "Revive unit" : "Kill unit");
+    say("cut", has_link && is_cut(what.link) ? "Heal link" : "Cut link");
   }
 
   // ---- the address
