@@ -80,7 +80,7 @@ impl Dht {
         if !self.watch.site.owns(conn) {
             return self.hear_node(conn, input, out);
         }
-        while let Some(event) = self.watch.site.take(now, conn, input, out) {
+        if let Some(event) = self.watch.site.take(now, conn, input, out) {
             match event {
                 Event::Ask(ask) => match ask.to {},
                 Event::Part(..) | Event::Whole(_) | Event::Message(..) => {
