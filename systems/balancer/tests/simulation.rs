@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 200;
 const CLIENTS: usize = 6;
 const REQUESTS: usize = 8;
 const NODE: NodeId = NodeId(0);
