@@ -14,6 +14,7 @@ mod asking;
 mod budget;
 mod client;
 mod heads;
+mod ours;
 mod places;
 mod replicas;
 mod tally;
