@@ -8,6 +8,9 @@
 mod bounds;
 mod desk;
 mod real;
+mod refusals;
+#[path = "../../../wire/tests/wire/http/rows.rs"]
+mod rows;
 mod stand;
 
 use libtest_mimic::{Arguments, Trial};
@@ -30,8 +33,9 @@ const TRANSCRIPTS: &[(&str, &str)] =
     transcripts!["requests", "pipelines", "bodies", "slow", "streams", "sockets"];
 
 fn main() {
-    if std::env::args().nth(1).is_some_and(|word| word == "serve") {
-        real::serve();
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| word == "serve") {
+        real::serve(stand::limits_of(words.get(1).map(String::as_str)));
     }
     let mut trials = Vec::new();
     for &(name, text) in TRANSCRIPTS {
@@ -39,6 +43,7 @@ fn main() {
         trials.push(trial(format!("real::{name}"), move || real(name, text)));
     }
     trials.extend(bounds::trials());
+    trials.extend(refusals::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 

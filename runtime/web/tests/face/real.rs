@@ -21,9 +21,19 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// One whose bounds a busy machine does not reach.
+    pub(crate) fn patient() -> Self {
+        Self::start_with(&[stand::PATIENT])
+    }
+
+    fn start_with(words: &[&str]) -> Self {
         let me = std::env::current_exe().expect("this test has a file");
         let mut command = Command::new(me);
-        let mut process = command.arg("serve").stdout(Stdio::piped()).spawn().expect("it can be run again");
+        let mut process =
+            command.arg("serve").args(words).stdout(Stdio::piped()).spawn().expect("it can be run again");
         let mut line = String::new();
         let output = process.stdout.take().expect("it is piped");
         BufReader::new(output).read_line(&mut line).expect("it says where it listens");
@@ -48,10 +58,10 @@ impl Drop for Server {
 }
 
 /// The server's side.
-pub(crate) fn serve() -> ! {
+pub(crate) fn serve(limits: web::Limits) -> ! {
     let doors = Doors::default();
     let door = doors.reserve(([127, 0, 0, 1], 0).into()).unwrap_or_else(|fatal| fatal::exit(fatal));
-    let mut plan = Plan::new("stand", stand::Config { door, limits: stand::limits() });
+    let mut plan = Plan::new("stand", stand::Config { door, limits });
     plan.cores = reactor::allowed_cores().into_iter().take(CORES).collect();
     plan.doors = doors;
     plan.on_ready = Box::new(move || println!("{door}"));

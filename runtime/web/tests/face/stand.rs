@@ -31,13 +31,23 @@ pub(crate) fn limits() -> web::Limits {
     }
 }
 
+/// What is typed for bounds that a busy machine does not reach either.
+pub(crate) const PATIENT: &str = "patient";
+
+/// The bounds of a stand that was told so: a face's own when it is patient.
+pub(crate) fn limits_of(word: Option<&str>) -> web::Limits {
+    if word == Some(PATIENT) { web::Limits::default() } else { limits() }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum To {
     Home,
+    Kilobyte,
     Item,
     Echo,
     Json,
     Parts,
+    Stalled,
     Other,
     Later,
     Chunks,
@@ -67,6 +77,10 @@ pub(crate) struct Stand {
     /// Long polls by their timer.
     polls: BTreeMap<u64, AskId>,
     polled: u64,
+    /// Bodies that nobody takes for now, by the timer that ends it.
+    stalls: BTreeMap<u64, ConnId>,
+    /// How long the next part of each such body is to wait, in milliseconds.
+    to_stall: BTreeMap<AskId, u64>,
     /// Bytes of bodies in parts.
     parts: BTreeMap<AskId, usize>,
     /// Parts left of large answers.
@@ -79,10 +93,14 @@ fn site(config: &Config) -> Site<To> {
     let face = Face { limits: config.limits, origins: vec!["http://friend:3000".into()], ..Face::default() };
     let routes = [
         Route::get("/", To::Home),
+        Route::post("/", To::Echo).body(BodyRule::Whole(1000)),
+        Route::get("/kilobyte", To::Kilobyte),
         Route::get("/items/{id}", To::Item),
         Route::post("/echo", To::Echo).body(BodyRule::Whole(1000)),
         Route::post("/json", To::Json),
         Route::new(Method::Put, "/parts", To::Parts).body(BodyRule::Parts(1_000_000)),
+        Route::new(Method::Put, "/uploads", To::Parts).body(BodyRule::Parts(UPLOAD_MAX)),
+        Route::new(Method::Put, "/stalled", To::Stalled).body(BodyRule::Parts(UPLOAD_MAX)),
         Route::get("/other", To::Other),
         Route::get("/later", To::Later),
         Route::get("/chunks", To::Chunks),
@@ -98,6 +116,8 @@ fn site(config: &Config) -> Site<To> {
 
 /// Bytes of a part of a large answer.
 const PART: usize = 10_000;
+/// Bytes of the longest body in parts: more than may stay in memory anywhere.
+const UPLOAD_MAX: u64 = 2 << 30;
 
 impl Stand {
     fn ask(&mut self, now: Now, ask: Ask<'_, To>, out: &mut impl Outbox<Said = Said>) {
@@ -113,8 +133,14 @@ impl Stand {
                 Ok(numbers) => self.site.json(now, id, 200, &numbers.values().sum::<u32>(), out),
                 Err(wrong) => self.site.refused(now, id, 422, &wrong, out),
             },
+            To::Kilobyte => self.site.answer(now, id, Answer::new(200, web::TEXT, &[b'k'; 1024]), out),
             To::Parts => {
                 self.parts.insert(id, 0);
+            }
+            To::Stalled => {
+                let wait_ms = ask.query().parse("ms").unwrap_or_default().unwrap_or(0);
+                self.parts.insert(id, 0);
+                self.to_stall.insert(id, wait_ms);
             }
             To::Other => {
                 let (conn, ticket) = id.to_bits();
@@ -123,9 +149,8 @@ impl Stand {
             }
             To::Later => {
                 let wait_ms = ask.query().parse("ms").unwrap_or_default().unwrap_or(0);
-                self.polls.insert(self.polled, id);
-                out.wake(TimerId(self.polled), Some(now.at + Duration::from_millis(wait_ms)));
-                self.polled += 1;
+                let timer = self.wake_in(now, wait_ms, out);
+                self.polls.insert(timer, id);
             }
             To::Chunks => {
                 self.site.begin(now, id, Answer::new(200, web::TEXT, b""), out);
@@ -153,6 +178,24 @@ impl Stand {
         }
     }
 
+    /// A timer of its own, so many milliseconds from now.
+    fn wake_in(&mut self, now: Now, wait_ms: u64, out: &mut impl Outbox<Said = Said>) -> u64 {
+        let timer = self.polled;
+        out.wake(TimerId(timer), Some(now.at + Duration::from_millis(wait_ms)));
+        self.polled += 1;
+        timer
+    }
+
+    /// A part of a body; the first of some is followed by a time in which nothing more is taken.
+    fn part(&mut self, now: Now, id: AskId, bytes: &[u8], out: &mut impl Outbox<Said = Said>) {
+        *self.parts.get_mut(&id).expect("a part follows its ask") += bytes.len();
+        if let Some(wait_ms) = self.to_stall.remove(&id) {
+            self.site.hold(id.conn());
+            let timer = self.wake_in(now, wait_ms, out);
+            self.stalls.insert(timer, id.conn());
+        }
+    }
+
     /// Large answers, while there is room.
     fn go_on(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
         for (id, left) in &mut self.big {
@@ -173,6 +216,7 @@ impl Stand {
                 Over::Socket(_) => self.sockets -= 1,
                 Over::Parts(id) => {
                     self.parts.remove(&id);
+                    self.to_stall.remove(&id);
                 }
             }
         }
@@ -196,6 +240,8 @@ impl Shard for Stand {
             config: config.clone(),
             polls: BTreeMap::new(),
             polled: 0,
+            stalls: BTreeMap::new(),
+            to_stall: BTreeMap::new(),
             parts: BTreeMap::new(),
             big: BTreeMap::new(),
             sockets: 0,
@@ -221,11 +267,10 @@ impl Shard for Stand {
         while let Some(event) = self.site.take(now, conn, input, out) {
             match event {
                 Event::Ask(ask) => self.ask(now, ask, out),
-                Event::Part(id, bytes) => {
-                    *self.parts.get_mut(&id).expect("a part follows its ask") += bytes.len();
-                }
+                Event::Part(id, bytes) => self.part(now, id, bytes, out),
                 Event::Whole(id) => {
                     let count = self.parts.remove(&id).expect("a body is whole once");
+                    self.to_stall.remove(&id);
                     self.site.answer(now, id, Answer::text(200, &format!("{count} bytes")), out);
                 }
                 Event::Message(conn, Message::Text(text)) => {
@@ -277,6 +322,8 @@ impl Shard for Stand {
             self.site.timer(now, out);
         } else if let Some(id) = self.polls.remove(&timer.0) {
             self.site.answer(now, id, Answer::text(200, "at last"), out);
+        } else if let Some(conn) = self.stalls.remove(&timer.0) {
+            self.site.go_on(now, conn, out);
         }
         self.after(out);
     }
