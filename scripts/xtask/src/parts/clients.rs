@@ -51,9 +51,10 @@ pub(super) fn run_more(root: &Path) -> Result<(), String> {
     together(outcomes.into_iter())
 }
 
-/// Clients that speak HTTP: curl, Python's libraries and a browser, to the table's page and to the face's own tests.
+/// Clients that speak HTTP: curl, wrk, Python's libraries and a browser, to the table's page and to the face's own
+/// tests.
 fn http(root: &Path) -> Result<(), String> {
-    missing(&[("curl", "curl"), ("chromium", "chromium")])?;
+    missing(&[("curl", "curl"), ("chromium", "chromium"), ("wrk", "wrk")])?;
     told(cargo(root, &["build", "--profile", "test", "--locked", "--package", "web", "--example", "stand"]))?;
     let python = python_with(root, "python-http", "import requests, websockets", HTTP_LIBRARIES)?;
     all(scripts(root)?.iter().filter(|file| is_http(file)).map(|file| script(root, &python, file)))
