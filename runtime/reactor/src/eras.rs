@@ -139,6 +139,41 @@ impl Eras {
     }
 }
 
+/// What a core's log was found to hold.
+#[derive(Debug)]
+pub struct Looked {
+    /// The name of the era's directory.
+    pub era: String,
+    /// The core.
+    pub core: u16,
+    /// What was told of it.
+    pub replayed: Replayed,
+}
+
+/// Reads all logs of a node of a system that is told all, oldest era first, and changes nothing; `tell` is given each
+/// piece, with the core that wrote it. The program must not run meanwhile.
+///
+/// # Errors
+/// Status 5, with a sentence, for what cannot be read or is damaged.
+pub fn look(
+    data: &Path,
+    node: machine::NodeId,
+    system: &str,
+    version: u32,
+    tell: &mut dyn FnMut(u16, Kept<'_>),
+) -> Result<Vec<Looked>, Fatal> {
+    let wrong = |error: io::Error| Fatal::unreadable(format!("cannot use {}: {error}", data.display()));
+    let mut looked = Vec::new();
+    for ((number, path), cores) in listed(data).map_err(wrong)? {
+        for core in 0..cores {
+            let seat = Seat { node, core: CoreId(core), cores };
+            let replayed = Log::read(&path, seat, system, version, &mut |kept| tell(core, kept))?;
+            looked.push(Looked { era: format!("era-{number:04}-of-{cores}"), core, replayed });
+        }
+    }
+    Ok(looked)
+}
+
 type Era = ((u32, PathBuf), u16);
 
 fn listed(data: &Path) -> io::Result<Vec<Era>> {

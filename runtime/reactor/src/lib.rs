@@ -33,7 +33,7 @@ mod store;
 mod turn;
 
 pub use boot::{Limits, Plan, Watch, allowed_cores, run};
-pub use eras::Replays;
+pub use eras::{Looked, Replays, look};
 pub use fatal::Fatal;
 pub use gather::Gatherer;
 pub use keeper::Keeper;

@@ -1,5 +1,6 @@
 //! INFO: how the server does, in the lines that tools read.
 
+use crate::keep::Durability;
 use crate::command::{COMMANDS, Sections};
 use crate::config::REDIS_VERSION;
 use crate::peer::Stats;
@@ -28,6 +29,8 @@ pub struct Facts {
     pub policy: Policy,
     /// On how many cores.
     pub cores: u16,
+    /// What an acknowledged write outlives.
+    pub durability: Durability,
     /// Whether the asker came by a core's own port.
     pub is_cluster: bool,
     /// What the world counts, where it was asked.
@@ -109,16 +112,22 @@ fn memory_lines(text: &mut String, facts: &Facts, cores: &[Stats]) {
     line(text, "mem_allocator", "mimalloc");
 }
 
-fn persistence(text: &mut String, facts: &Facts, _: &[Stats]) {
+fn persistence(text: &mut String, facts: &Facts, cores: &[Stats]) {
     line(text, "loading", 0);
     line(text, "async_loading", 0);
     line(text, "rdb_changes_since_last_save", 0);
     line(text, "rdb_bgsave_in_progress", 0);
     line(text, "rdb_last_save_time", facts.started_second);
     line(text, "rdb_last_bgsave_status", "ok");
-    line(text, "aof_enabled", 0);
+    line(text, "aof_enabled", u8::from(facts.durability != Durability::Memory));
     line(text, "aof_rewrite_in_progress", 0);
-    line(text, "aof_last_write_status", "ok");
+    let is_refused = cores.iter().any(|stats| stats.is_log_refused);
+    line(text, "aof_last_write_status", if is_refused { "err" } else { "ok" });
+    line(text, "durability", facts.durability.name());
+    line(text, "log_runs", sum(cores, |stats| stats.log_runs));
+    line(text, "log_answers_waiting", sum(cores, |stats| stats.log_held));
+    line(text, "log_replayed", sum(cores, |stats| stats.log_replayed));
+    line(text, "log_facts_dropped", cores.iter().map(|stats| stats.log_dropped).max().unwrap_or(0));
 }
 
 fn stats(text: &mut String, _: &Facts, cores: &[Stats]) {

@@ -42,6 +42,18 @@ pub enum Durability {
     Sync,
 }
 
+impl Durability {
+    /// As it is typed and told.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Batch => "batch",
+            Self::Sync => "sync",
+        }
+    }
+}
+
 /// How long a write may wait to be logged under [`Durability::Batch`]. The log itself needs a little more.
 pub const BATCH: Duration = Duration::from_millis(5);
 
@@ -126,6 +138,11 @@ impl Keep {
     #[inline]
     pub(crate) fn refuses(&self) -> Option<Fault> {
         self.refuses
+    }
+
+    /// Answers that wait for the disk.
+    pub(crate) fn held(&self) -> u64 {
+        self.held.len() as u64
     }
 
     /// How a deal that changes keys of so many cores is logged.

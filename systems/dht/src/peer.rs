@@ -407,6 +407,16 @@ pub struct Stats {
     pub idled: u64,
     /// Clients cut off because they did not take their answers.
     pub overfull: u64,
+    /// Runs of changes logged since the start.
+    pub log_runs: u64,
+    /// Answers that wait for the disk.
+    pub log_held: u64,
+    /// Records and parts told at the start, and facts taken back then.
+    pub log_replayed: u64,
+    /// See there.
+    pub log_dropped: u64,
+    /// Writes are refused because of the disk.
+    pub is_log_refused: bool,
     /// Requests read, by command.
     pub by_command: Vec<u64>,
     /// Of those, refused before they were done.

@@ -1,14 +1,15 @@
 //! The program `dht`: its options, its plan, and the order in which it starts.
 
-use crate::dht_bounds::Bounds;
+use crate::dht_bounds::{Bounds, Durable};
 use crate::logs::{self, Level};
 use crate::options::{self, Common};
 use crate::static_nodes::{self, This};
-use crate::{client, doctor, doors};
+use crate::{check, client, doctor, doors};
 use ::dht::login::Users;
 use ::dht::{Announce, Config, Dht, Limits};
 use clap::{Args, Parser, Subcommand};
-use reactor::{Doors, Fatal, Plan, fatal};
+use reactor::log::Keeping;
+use reactor::{Doors, Fatal, Plan, Replays, fatal};
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -37,6 +38,8 @@ enum What {
     Client(client::Options),
     /// Say what this machine lacks, each with the line to type
     Doctor,
+    /// Say whether what a directory keeps can be read, and what there is
+    Check(check::Options),
 }
 
 #[derive(Args)]
@@ -63,6 +66,16 @@ struct Serve {
 }
 
 impl Serve {
+    /// What is to be kept wants a place.
+    fn refuse_unkept(&self) -> Result<(), Fatal> {
+        match (self.bounds.durability, &self.common.data) {
+            (Durable::Memory, _) | (Durable::Batch | Durable::Sync, Some(_)) => Ok(()),
+            (Durable::Batch | Durable::Sync, None) => Err(Fatal::misuse(
+                "--durability batch and sync keep what is written: say where with --data DIR".to_owned(),
+            )),
+        }
+    }
+
     /// Framed text knows no passwords: with an --auth-file it is answered by a refusal, and so nothing may need it.
     fn refuse_unguarded(&self, users: &Users) -> Result<(), Fatal> {
         if users.is_open() || !(self.several.prompt || self.several.is_one_of_several()) {
@@ -81,6 +94,7 @@ pub fn main() -> ! {
     let outcome = options::parse::<Typed>().and_then(|typed| match typed.what {
         What::Serve(asked) => serve(&asked),
         What::Client(asked) => client::run(&asked),
+        What::Check(asked) => check::run(&asked),
         What::Doctor => doctor::show(Limits::default().clients_max as usize),
     });
     match outcome {
@@ -95,6 +109,7 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     let users = asked.bounds.users()?;
     common.refuse_strangers(!users.is_open())?;
     asked.refuse_unguarded(&users)?;
+    asked.refuse_unkept()?;
     let this = asked.several.this(common.listen, asked.frame_port.unwrap_or(FRAME_PORT))?;
     let cores = match (&this, common.cores()) {
         (Some(this), chosen) => this.cores(chosen, reactor::allowed_cores())?,
@@ -134,6 +149,7 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
         announce_ip: asked.bounds.cluster_announce_ip,
         users,
         limits: asked.bounds.limits(),
+        durability: asked.bounds.durability.into(),
         pid,
         end: Some(reactor::terminate),
     };
@@ -141,7 +157,12 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     plan.node = this.as_ref().map_or(plan.node, |this| this.id);
     plan.cores = cores;
     plan.doors = doors;
-    plan.data = common.data.clone();
+    plan.data = common.data.clone().filter(|_| asked.bounds.durability != Durable::Memory);
+    plan.replays = Replays::All;
+    plan.keeping = Keeping {
+        segment_bytes: asked.bounds.log_segment,
+        calls: asked.bounds.log_calls.clone(),
+    };
     plan.drain = common.drain_timeout;
     plan.spin = Duration::from_micros(common.spin_us);
     plan.stall = asked.bounds.stall;

@@ -3,7 +3,7 @@
 use clap::Args;
 use dht::login::Users;
 use dht::policy::Policy;
-use dht::{Announce, Limits, parameter};
+use dht::{Announce, Durability, Limits, parameter};
 use reactor::Fatal;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -40,6 +40,16 @@ pub struct Bounds {
     /// A core that is at one thing for longer says so in a line and counts it in /metrics
     #[arg(long, env = "RINGWISE_STALL", default_value = "10ms", value_parser = crate::values::span)]
     pub stall: Duration,
+    /// What an acknowledged write outlives; batch and sync want --data: memory (nothing is kept), batch (the process
+    /// and the power, but for the last 10 ms), sync (on the disk before the answer)
+    #[arg(long, env = "RINGWISE_DURABILITY", default_value = "memory")]
+    pub durability: Durable,
+    /// Bytes of a segment of the log, of which each core writes two at its first start
+    #[arg(long, env = "RINGWISE_LOG_SEGMENT", default_value = "32mb", value_name = "BYTES", value_parser = segment)]
+    pub log_segment: u64,
+    /// Where to note what the disk is asked, for tests of power cuts
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub log_calls: Option<PathBuf>,
     /// Who may come in: lines of user:password, or of a password alone, which is the default user's
     #[arg(long, env = "RINGWISE_AUTH_FILE", value_name = "FILE")]
     pub auth_file: Option<PathBuf>,
@@ -58,6 +68,27 @@ pub enum Whom {
     Core,
     /// No core has a port of its own
     Node,
+}
+
+/// What an acknowledged write outlives.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durable {
+    /// Nothing
+    Memory,
+    /// The process and the power, but for the last moments
+    Batch,
+    /// The process and the power
+    Sync,
+}
+
+impl From<Durable> for Durability {
+    fn from(durable: Durable) -> Self {
+        match durable {
+            Durable::Memory => Self::Memory,
+            Durable::Batch => Self::Batch,
+            Durable::Sync => Self::Sync,
+        }
+    }
 }
 
 impl From<Whom> for Announce {
@@ -99,6 +130,13 @@ impl Bounds {
 
 fn memory(text: &str) -> Result<u64, String> {
     parameter::memory(text).ok_or_else(|| format!("{text:?} is no amount of memory such as 100mb or 2gb"))
+}
+
+fn segment(text: &str) -> Result<u64, String> {
+    match memory(text)? {
+        bytes @ 4096..=0x4000_0000 => Ok(bytes),
+        _ => Err("it must be between 4kb and 1gb".into()),
+    }
 }
 
 fn policy(text: &str) -> Result<Policy, String> {

@@ -13,6 +13,8 @@ pub mod options;
 pub mod values;
 
 #[cfg(feature = "dht")]
+pub mod check;
+#[cfg(feature = "dht")]
 pub mod client;
 #[cfg(feature = "dht")]
 pub mod dht;
