@@ -177,8 +177,9 @@ fn a_hundred_waves_at_once_are_not_mixed_up() {
 /// lives ends, and whoever its result does not rest on is behind somebody of whom it says so.
 #[test]
 fn with_faults_every_wave_ends_with_the_truth_about_what_is_missing() {
-    let mut missed = [0; 2];
+    let (mut missed, mut runs) = ([0; 2], 0);
     for_seeds(SEEDS, |seed| {
+        runs += 1;
         let mut town = town(seed);
         town.loses = [0, 0, 5, 50][town.draw.below(4) as usize];
         let mut waves = Vec::new();
@@ -203,9 +204,8 @@ fn with_faults_every_wave_ends_with_the_truth_about_what_is_missing() {
             }
         }
     });
-    if std::env::var("RINGWISE_SEED").is_err() {
-        assert!(missed.iter().all(|count| *count > 0), "nothing was ever missing: {missed:?}");
-    }
+    // One seed run alone need not exercise everything.
+    assert!(runs == 1 || missed.iter().all(|count| *count > 0), "nothing was ever missing: {missed:?}");
 }
 
 fn blow(town: &mut Town) {

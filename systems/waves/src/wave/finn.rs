@@ -227,7 +227,8 @@ impl Course for Finn {
         is_in(scene, edge)
             && self.parts[local.index()].as_ref().is_some_and(|part| {
                 let is_known = part.gone.contains(far) || part.ninc.contains(far);
-                !part.has_decided && !(is_known && scene.marks[edge].heard)
+                let is_settled = is_known && scene.marks[edge].heard;
+                !part.has_decided && !is_settled
             })
     }
 

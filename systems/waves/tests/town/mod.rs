@@ -237,7 +237,7 @@ impl Town {
 
     /// Delivers everything, beats while nothing moves, until every wave is over or has lasted as long as one may.
     pub(crate) fn finish(&mut self) {
-        let beats_max = 3 * self.bounds.wave_max.as_nanos() / self.bounds.beat().as_nanos();
+        let beats_max = self.bounds.wave_max.as_nanos() / self.bounds.beat().as_nanos() + 20;
         for _ in 0..beats_max {
             while self.step() {}
             if self.waves.keys().all(|wave| self.is_over(*wave)) {
