@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(start(&data, 2, b"a"), [[[0u8; 0]; 0], []]);
         assert_eq!(start(&data, 2, b"b"), [[b"a\x01", b"a\x00"], [b"a\x00", b"a\x01"]]);
         let first: Vec<&[u8]> = vec![b"a\x00", b"b\x00", b"a\x01", b"b\x01"];
-        assert_eq!(start(&data, 1, b"c"), [first.clone()]);
+        assert_eq!(start(&data, 1, b"c"), std::slice::from_ref(&first));
         let second: Vec<&[u8]> = [first, vec![b"c\x00"]].concat();
         assert_eq!(start(&data, 3, b"d"), [second.clone(), second.clone(), second]);
         fs::remove_dir_all(data).expect("it was made");
