@@ -62,10 +62,10 @@ fn http(root: &Path) -> Result<(), String> {
 
 /// A real balancer with real replicas: its words, its bounds, and what it must bear.
 fn balancer(root: &Path) -> Result<(), String> {
-    let words = ["build", "--profile", "test", "--locked", "--package", "serve", "--no-default-features"];
-    let build =
-        with(cargo(root, &words), |command| command.args(["--features", "balancer", "--bin", "balancer"]));
-    told(build)?;
+    told(cargo(
+        root,
+        &["build", "--profile", "test", "--locked", "--package", "serve", "--bin", "balancer"],
+    ))?;
     let program = root.join("target/debug/balancer");
     let ask = |file: &PathBuf| {
         with(bounded("python3"), |command| {
