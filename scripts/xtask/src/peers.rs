@@ -1,4 +1,5 @@
-//! `scripts/peers`: the hash table beside redis-server, and beside itself, on one machine in one run.
+//! `scripts/peers`: the hash table beside redis-server, a face beside nginx, and ours beside itself, on one machine in
+//! one run.
 //!
 //! What is asked: how many requests a second of processor time is worth beside other servers, what a key costs in
 //! memory, whether a bound on memory holds and what it leaves in, and what a request costs that crosses cores. The hard thing is to be fair on few cores: a server that is measured alone has a
@@ -12,6 +13,7 @@ mod hops;
 mod lanes;
 mod memory;
 mod owners;
+mod pages;
 pub(crate) mod record;
 mod resp;
 pub(crate) mod server;
@@ -56,6 +58,9 @@ enum Question {
     /// Requests for a processor second, dht on one core beside redis-server, memcached and bare loops
     #[command(name = "dht")]
     Contest(Box<contest::Options>),
+    /// Answers of a kilobyte for a processor second, a face on one core beside nginx
+    #[command(name = "http")]
+    Pages(pages::Options),
     /// A message from core to core: the reactor's lanes beside other channels
     #[command(name = "hops")]
     Lanes(lanes::Options),
@@ -82,6 +87,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
             contest::prepare(root)?;
             return contest::run(root, &dht, &options.keep, asked);
         }
+        Question::Pages(asked) => pages::measure(root, asked)?,
         Question::Lanes(asked) => lanes::measure(root, asked)?,
         Question::Memory(asked) => memory::measure(&dht, asked)?,
         Question::Eviction(asked) => eviction::measure(&dht, asked)?,

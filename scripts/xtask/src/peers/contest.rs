@@ -18,6 +18,7 @@ use cell::Cell;
 use clap::{Args, ValueEnum};
 use client::{By, Clients};
 use outcome::Outcomes;
+pub(super) use outcome::median;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -14,7 +14,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A server must answer within this.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Parts of a second in which /proc tells processor time; the same on every Linux.
 const TICKS_A_SECOND: f64 = 100.0;
 /// How often memory is looked at while it settles.
@@ -231,10 +231,7 @@ impl Server {
 
     /// Processor time that it took since it started, its own and the kernel's for it, in seconds.
     pub(super) fn processor_seconds(&self) -> Result<f64, String> {
-        let stat = self.told("stat")?;
-        ticks(&stat)
-            .map(|ticks| ticks as f64 / TICKS_A_SECOND)
-            .ok_or_else(|| format!("{} is gone", self.kind))
+        processor_seconds(self.child.id()).ok_or_else(|| format!("{} is gone", self.kind))
     }
 
     fn told(&self, what: &str) -> Result<String, String> {
@@ -248,6 +245,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Processor time that a process took since it started, in seconds; nothing when it is gone.
+pub(super) fn processor_seconds(pid: u32) -> Option<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(ticks(&stat)? as f64 / TICKS_A_SECOND)
 }
 
 /// The cores that this process may run on.
@@ -293,7 +296,7 @@ pub(crate) fn pinned(cores: &str) -> Command {
 }
 
 /// Nobody listens there now. It comes from the kernel's own range, which it gives to nobody twice in short order.
-fn free_port() -> Result<SocketAddr, String> {
+pub(super) fn free_port() -> Result<SocketAddr, String> {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     free.map_err(|error| format!("no free port: {error}"))
 }

@@ -170,7 +170,7 @@ fn latencies(latency_us: &[Option<f64>; 3]) -> String {
 }
 
 /// Of some, the one in the middle; between the two in the middle when they are even.
-fn median(mut all: Vec<f64>) -> f64 {
+pub(in crate::peers) fn median(mut all: Vec<f64>) -> f64 {
     all.sort_by(f64::total_cmp);
     let (below, above) = ((all.len() - 1) / 2, all.len() / 2);
     f64::midpoint(all[below], all[above])
