@@ -5,6 +5,7 @@ is stopped by SIGTERM at the end, and must then exit with status 0: a server tha
 """
 
 import inspect
+import pathlib
 import subprocess
 import sys
 import threading
@@ -59,6 +60,14 @@ def addresses(text):
         first, last = ports.split("-")
         return [(host, port) for port in range(int(first), int(last) + 1)]
     return [(host, int(port)) for port in ports.split(",")]
+
+
+def resident(process):
+    """What a process that was started here holds of the machine's memory, in bytes."""
+    for line in pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("the kernel says how much it holds")
 
 
 def run(module):

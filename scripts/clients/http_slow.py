@@ -1,14 +1,13 @@
 """Two thousand who send a head a byte at a time (slowloris), and as many who never read: others are served meanwhile,
 the slow are told 408, and the server's memory stays what it was."""
 
-import pathlib
 import resource
 import selectors
 import socket
 import sys
 import threading
 
-from _server import Server, run
+from _server import Server, resident, run
 
 SLOW = 2000
 # Bytes that each of those who never read asks for: pages of some twenty kilobytes.
@@ -32,18 +31,11 @@ def healthy(address):
         return said.endswith(b"\r\n\r\nok\n")
 
 
-def resident(server):
-    for line in pathlib.Path(f"/proc/{server.process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError("the kernel says how much it holds")
-
-
 def test_the_slow_are_told_and_others_do_not_wait():
     descriptors()
     with Server() as server:
         address = server_address(server)
-        before = resident(server)
+        before = resident(server.process)
         slow = [socket.create_connection(address, timeout=DEADLINE_SECONDS) for _ in range(SLOW)]
         for each in slow:
             each.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
@@ -74,7 +66,7 @@ def test_the_slow_are_told_and_others_do_not_wait():
                     if len(answers) % 100 == 0:
                         assert healthy(address)
                         served += 1
-                assert resident(server) - before < 64 << 20, "two thousand heads are not much"
+                assert resident(server.process) - before < 64 << 20, "two thousand heads are not much"
         finally:
             stop.set()
             dripper.join()
@@ -89,7 +81,7 @@ def test_who_never_reads_costs_a_bounded_amount():
     descriptors()
     with Server() as server:
         address = server_address(server)
-        before = resident(server)
+        before = resident(server.process)
         deaf = []
         for _ in range(200):
             client = socket.create_connection(address, timeout=DEADLINE_SECONDS)
@@ -103,7 +95,7 @@ def test_who_never_reads_costs_a_bounded_amount():
                 except (BlockingIOError, ConnectionResetError, BrokenPipeError):
                     pass
             assert healthy(address), "who behaves is served"
-        grown = resident(server) - before
+        grown = resident(server.process) - before
         assert grown < 200 << 20, f"{grown >> 20} MiB for 200 who read nothing"
         for client in deaf:
             client.close()

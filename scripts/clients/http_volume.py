@@ -1,13 +1,12 @@
 """A gibibyte up and a gibibyte down, at a bounded cost: announced and chunked, to who takes nothing for a while, and to
 who reads slowly. What the process holds is looked at all along, and who behaves is served meanwhile."""
 
-import pathlib
 import socket
 import sys
 import threading
 import time
 
-from _server import run
+from _server import resident, run
 from _stand import Stand
 
 BODY = 1 << 30
@@ -31,16 +30,10 @@ class Watch:
 
     def __init__(self, stand):
         self.stand = stand
-        self.before = self.resident()
+        self.before = resident(stand.process)
         self.grown = self.served = 0
         self.wrong = None
         self.over = threading.Event()
-
-    def resident(self):
-        for line in pathlib.Path(f"/proc/{self.stand.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
-        raise AssertionError("the kernel says how much it holds")
 
     def look(self):
         try:
@@ -50,7 +43,7 @@ class Watch:
                     status, body = answer(client)
                     assert (status, body) == (200, b"home\n"), (status, body)
                     self.served += 1
-                    self.grown = max(self.grown, self.resident() - self.before)
+                    self.grown = max(self.grown, resident(self.stand.process) - self.before)
                     self.over.wait(0.02)
         except Exception as wrong:
             self.wrong = wrong
