@@ -151,7 +151,7 @@ impl Running {
             Who::Web => command.arg(stand).arg("patient"),
             Who::NginxMemory | Who::NginxFile => {
                 let file = configuration(folder, at)?;
-                command.args(["nginx", "-p"]).arg(folder).arg("-c").arg(file)
+                command.args(["nginx", "-e", "stderr", "-p"]).arg(folder).arg("-c").arg(file)
             }
         };
         let mut child = command.spawn().map_err(|error| format!("{who}: {error}"))?;
@@ -162,9 +162,12 @@ impl Running {
             let wrong = |_| format!("{} does not start; what it said stands above", stand.display());
             at = line.trim().parse().map_err(wrong)?;
         }
-        let running = Self { who, child, at, _stdout: stdout };
+        let mut running = Self { who, child, at, _stdout: stdout };
         let until = Instant::now() + READY_WITHIN;
         while let Err(why) = running.answers() {
+            if let Ok(Some(status)) = running.child.try_wait() {
+                return Err(format!("{who} ended at once with {status}"));
+            }
             if Instant::now() > until {
                 return Err(format!("{who} does not answer as it must: {why}"));
             }
@@ -213,7 +216,8 @@ impl Drop for Running {
     }
 }
 
-/// nginx as one process, which is its one worker, with everything on that makes it fast and nothing written.
+/// nginx as one process, which is its one worker, with everything on that makes it fast and nothing written. All its
+/// folders are ours, so that anybody may start it.
 fn configuration(folder: &Path, at: SocketAddr) -> Result<PathBuf, String> {
     let body = "k".repeat(BYTES);
     let text = format!(
@@ -223,6 +227,8 @@ fn configuration(folder: &Path, at: SocketAddr) -> Result<PathBuf, String> {
          http {{\n  access_log off;\n  sendfile on;\n  tcp_nopush on;\n  tcp_nodelay on;\n\
          \x20 keepalive_requests 1000000000;\n  keepalive_timeout 75s;\n\
          \x20 open_file_cache max=16 inactive=600s;\n  open_file_cache_valid 600s;\n  default_type text/plain;\n\
+         \x20 client_body_temp_path body;\n  proxy_temp_path proxy;\n  fastcgi_temp_path fastcgi;\n\
+         \x20 uwsgi_temp_path uwsgi;\n  scgi_temp_path scgi;\n\
          \x20 server {{\n    listen {at} backlog=4096;\n    root .;\n\
          \x20   location = /memory {{ return 200 \"{body}\"; }}\n  }}\n}}\n"
     );
