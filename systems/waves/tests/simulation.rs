@@ -225,6 +225,9 @@ fn a_wave_over_the_dead_brings_the_living() {
         let victim = network.units()[units - 1].port;
         let client = world.connect(NODE, 0);
         say(&mut world, client, "POST", &format!("/kill?unit={victim}"));
+        assert!(answered(&mut world, &[(client, 1)]), "it was not killed");
+        // It is answered when the first core has ordered it; the others hear of it on lanes of their own.
+        world.run_for(Duration::from_millis(10));
         say(&mut world, client, "GET", "/echo");
         assert!(answered(&mut world, &[(client, 2)]), "the wave did not end");
         let tree = bodies(&world, client).pop().expect("it was answered");
