@@ -4,13 +4,13 @@
 use crate::child::Children;
 use crate::clock;
 use crate::control::{Control, Report};
+use crate::eras::{Eras, Replays};
 use crate::gather::{Gatherer, Gatherings};
 use crate::io::{Counters, Io};
 use crate::keeper::{Keeper, KeeperSeat};
 use crate::lane::{Lanes, Mailbox, Parcel, Seats};
 use crate::link::{Links, Neighbours};
 use crate::listen::{Doors, Listeners};
-use crate::eras::{Eras, Replays};
 use crate::log::{Keeping, Log};
 use crate::ring::{Buffers, Ring};
 use crate::stall::Stopwatch;
@@ -370,8 +370,7 @@ fn open_log<S: Shard>(berth: &Berth<S::Config>, shard: &mut S) -> Result<Option<
     let Some(eras) = &berth.eras else { return Ok(None) };
     let (name, core) = (berth.name, berth.seat.core.0);
     let (version, keeping) = (berth.log_version, &berth.keeping);
-    let (log, found) =
-        eras.log(berth.seat, name, version, keeping, &mut |kept| shard.on_replay(kept))?;
+    let (log, found) = eras.log(berth.seat, name, version, keeping, &mut |kept| shard.on_replay(kept))?;
     if found.is_torn {
         eprintln!(
             "{name}: core {core} kept {} snapshot parts and {} records; what stood behind them was an unfinished \

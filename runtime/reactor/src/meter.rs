@@ -18,7 +18,11 @@ impl<Said> Io<Said> {
         into.counter("reactor_parks_total", "sleeps in the ring, 5 ms at most", counters.parks);
         into.counter("reactor_long_parks_total", "sleeps through the executor", counters.long_parks);
         let idle = counters.idle_nanos / 1000;
-        into.counter("reactor_idle_us_total", "from the begin of turns that found nothing to do to the next", idle);
+        into.counter(
+            "reactor_idle_us_total",
+            "from the begin of turns that found nothing to do to the next",
+            idle,
+        );
         into.counter("reactor_sends_total", "calls that hand bytes to the kernel", counters.sends);
         into.counter("reactor_accepted_total", "connections accepted", counters.accepted);
         into.counter("reactor_received_bytes_total", "bytes received", counters.bytes_in);

@@ -133,13 +133,7 @@ impl Dht {
     }
 
     /// Tells it now.
-    pub(crate) fn say_done(
-        &mut self,
-        to: CoreId,
-        deal: u64,
-        done: Done,
-        out: &mut impl Outbox<Said = Said>,
-    ) {
+    pub(crate) fn say_done(&mut self, to: CoreId, deal: u64, done: Done, out: &mut impl Outbox<Said = Said>) {
         let Done { part, blobs } = done;
         for (index, blob) in blobs {
             self.told += 1;

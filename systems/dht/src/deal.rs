@@ -382,12 +382,18 @@ impl Dht {
         let items = if work == Work::Nothing { Vec::new() } else { core::mem::take(items) };
         let (bits, fact) = (key.to_bits(), deal.fact.filter(|_| work.writes()));
         if core != self.seat.core {
-            return self.tell(core, Said::Finish { deal: bits, command, work, items, hears, fact }, blob, out);
+            return self.tell(
+                core,
+                Said::Finish { deal: bits, command, work, items, hears, fact },
+                blob,
+                out,
+            );
         }
         let done = self.finish(core, bits, fact, work, &items, blob, now.wall);
         if hears
             && let Some(done) = self.hold_done(core, bits, done)
-            && let Some(deal) = self.deals.get_mut(key) {
+            && let Some(deal) = self.deals.get_mut(key)
+        {
             deal.add(done);
         }
     }

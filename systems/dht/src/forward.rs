@@ -248,8 +248,12 @@ impl Dht {
         let conn = self.way(now, index, out);
         write(conn, op, shape, out);
         // The other node's words are passed on as they are, as the value that any text is.
-        let asker =
-            Asker { conn: session.conn.0.to_bits(), ticket: session.pipeline.wait().0, shape: Shape::Get, command: 0 };
+        let asker = Asker {
+            conn: session.conn.0.to_bits(),
+            ticket: session.pipeline.wait().0,
+            shape: Shape::Get,
+            command: 0,
+        };
         self.ways.ways[index].waiting.push_back(Waiting { asker, asked: now.at });
         self.ways.forwarded += 1;
         if out.room(conn) == 0 {

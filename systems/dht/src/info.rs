@@ -1,8 +1,8 @@
 //! INFO: how the server does, in the lines that tools read.
 
-use crate::keep::Durability;
 use crate::command::{COMMANDS, Sections};
 use crate::config::REDIS_VERSION;
+use crate::keep::Durability;
 use crate::peer::Stats;
 use crate::policy::Policy;
 use crate::world::{Turns, World};

@@ -24,9 +24,9 @@ use crate::world::World;
 use core::time::Duration;
 use machine::id::Key;
 use machine::{
-    Address, Blob, Chance, Close, ConnId, CoreId, End, FANOUT_MAX, Gauges, Input, Instant, Link, ListenerId,
-    Kept, NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Slab, Spent, Stored, Stream, Ticket, TimerId, WallTime,
-    Why,
+    Address, Blob, Chance, Close, ConnId, CoreId, End, FANOUT_MAX, Gauges, Input, Instant, Kept, Link,
+    ListenerId, NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Slab, Spent, Stored, Stream, Ticket,
+    TimerId, WallTime, Why,
 };
 use state::{Placement, Slot, SlotSet};
 

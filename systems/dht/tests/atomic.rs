@@ -5,8 +5,7 @@ use dht::{Config, Dht, Heard, Said};
 use machine::pipeline::Piece;
 use machine::{
     Address, Blob, Chance, ChildId, Close, Command, ConnId, CoreId, Dial, End, Gauges, Input, Instant, Link,
-    ListenerId, LogMark, NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Signal, Ticket,
-    TimerId,
+    ListenerId, LogMark, NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Signal, Ticket, TimerId,
 };
 use sim::{Client, Faults, Setup, World, for_seeds};
 use std::time::Duration;

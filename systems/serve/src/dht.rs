@@ -159,10 +159,7 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     plan.doors = doors;
     plan.data = common.data.clone().filter(|_| asked.bounds.durability != Durable::Memory);
     plan.replays = Replays::All;
-    plan.keeping = Keeping {
-        segment_bytes: asked.bounds.log_segment,
-        calls: asked.bounds.log_calls.clone(),
-    };
+    plan.keeping = Keeping { segment_bytes: asked.bounds.log_segment, calls: asked.bounds.log_calls.clone() };
     plan.drain = common.drain_timeout;
     plan.spin = Duration::from_micros(common.spin_us);
     plan.stall = asked.bounds.stall;
