@@ -87,7 +87,8 @@ pub struct RunArgs {
     #[arg(short = 'k', long, default_value = "100k", value_parser = units::count)]
     pub keys: u64,
 
-    /// Which keys: uniform, zipfian[:THETA], hot-spot[:KEYS%:OPERATIONS%], latest[:THETA] or sequential.
+    /// Which keys: uniform, zipfian or zipfian:THETA, hot-spot or hot-spot:KEYS%:OPERATIONS%, latest or latest:THETA,
+    /// or sequential.
     #[arg(long, default_value = "uniform", value_parser = keys::choice)]
     pub key_choice: Choice,
 
