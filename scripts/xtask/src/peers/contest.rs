@@ -266,8 +266,7 @@ impl Plan {
                  run, {} rounds, medians, and the whole spread of requests for a processor second of the server (user \
                  and system time of all its threads out of /proc). The mix is nine reads and a write, zipfian (θ \
                  0.99). loadgen, lg and redis-benchmark speak RESP; the plain client also speaks memcached's text, \
-                 and tells latency for one connection only. memcached sends after each get, however many \
-                 are in flight: its own way of asking for many is one get of many keys. {}.",
+                 and tells latency for one connection only. {}.",
                 plain::KEYS,
                 self.clients.duration.as_secs(),
                 self.rounds,
