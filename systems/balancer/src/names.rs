@@ -1,7 +1,7 @@
 //! Names of replicas: those we are given, and those we make up.
 //!
-//! The first ones are `Server-1`, `Server-2`, …; one that was added without a name is `Server-XXX-YYY`, three random
-//! digits and the milliseconds of the time. A name goes into metrics, container names and pages, so it is held to
+//! The first ones are `Server-1`, `Server-2`, …; one that was added without a name is `Server-` with three random digits,
+//! a dash and the milliseconds of the time. A name goes into metrics, container names and pages, so it is held to
 //! what a host name may be.
 
 use machine::{Stream, WallTime};
