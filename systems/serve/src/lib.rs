@@ -24,3 +24,6 @@ pub mod dht_bounds;
 pub mod nodes_file;
 #[cfg(feature = "dht")]
 pub mod static_nodes;
+
+#[cfg(feature = "faas")]
+pub mod faas;

@@ -1,0 +1,1 @@
+//! What service and workers say to each other: frames over a connection.

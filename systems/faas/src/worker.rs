@@ -1,0 +1,1 @@
+//! The worker: slots that run what the service gives them.

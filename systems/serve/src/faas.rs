@@ -1,0 +1,4 @@
+//! The program `faas`: what is typed becomes what is meant.
+
+pub mod serve;
+pub mod worker;
