@@ -149,6 +149,9 @@ pub enum Stored {
     Logged(crate::id::LogMark),
     /// The snapshot is whole and outlives a power cut; the log before this mark is gone.
     Saved(crate::id::LogMark),
+    /// There was no room for the snapshot that was being made: it is given up, the one before it stands. Nothing
+    /// happened to the log. What is saved before the shard says `unsave` is thrown away: it would be half a snapshot.
+    Unsaved,
     /// There is no room. What was logged waits and is tried again; log nothing more before a `Logged` says that
     /// there is room again.
     Full,

@@ -202,8 +202,18 @@ pub trait Outbox {
     /// Appends a record to this core's log; `on_stored` tells when everything before the mark is safe.
     fn log(&mut self, record: &[u8]) -> LogMark;
 
-    /// Adds a part to the snapshot that is being made.
+    /// Adds a part to the snapshot that is being made, beginning one where there is none.
     fn save(&mut self, part: &[u8]);
+
+    /// How many bytes can be saved before more waits for the disk than should. Who saves much looks here first, and
+    /// leaves the rest to `wake`.
+    fn save_room(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Gives up the snapshot that is being made: what was saved since the last `saved` is forgotten, and the whole one
+    /// before it stands.
+    fn unsave(&mut self) {}
 
     /// The parts saved stand for everything logged before `upto`. When they are safe, `on_stored` tells, and
     /// that part of the log goes.

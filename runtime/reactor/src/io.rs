@@ -269,8 +269,16 @@ impl<Said: Message> Outbox for Io<Said> {
         self.store.save(part);
     }
 
+    fn save_room(&self) -> usize {
+        self.store.save_room()
+    }
+
     fn saved(&mut self, upto: LogMark) {
         self.store.saved(upto);
+    }
+
+    fn unsave(&mut self) {
+        self.store.unsave();
     }
 
     fn spawn(&mut self, command: Command) -> ChildId {

@@ -103,6 +103,7 @@ impl Log {
         for live in &found.live {
             File::open(shelf.path.join(&live.name))?.sync_all()?;
         }
+        shelf.forget_half_a_snapshot();
         shelf.directory.sync_all()?;
         let mut spares = Vec::new();
         for name in &found.spare {
@@ -171,6 +172,11 @@ impl Log {
             self.chores.saved(upto.0);
             self.groups.cut();
         }
+    }
+
+    /// Gives up the snapshot being made: its parts since the last [`saved`](Self::saved) are forgotten.
+    pub fn unsave(&mut self) {
+        self.chores.unsave(&self.shelf);
     }
 
     /// Bytes of records not yet safe.
@@ -266,6 +272,7 @@ impl Log {
                 self.groups.release(upto, &self.shelf);
                 Some(Stored::Saved(LogMark(upto)))
             }
+            Outcome::Unsaved => Some(Stored::Unsaved),
             Outcome::Failed if self.groups.is_failed() => None,
             Outcome::Failed => Some(self.groups.fail()),
         }
@@ -330,7 +337,7 @@ fn first(chores: &mut Chores, shelf: &mut Shelf) -> io::Result<Held> {
         match chores.completed(result, shelf) {
             Outcome::Spare(held) => return Ok(held),
             Outcome::Nothing => {}
-            Outcome::NoSpare | Outcome::Saved(_) | Outcome::Failed => break,
+            Outcome::NoSpare | Outcome::Saved(_) | Outcome::Unsaved | Outcome::Failed => break,
         }
     }
     let name = shelf.new_name();

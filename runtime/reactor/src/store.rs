@@ -11,9 +11,11 @@ use std::time::Duration;
 
 /// Bytes of records that may wait for the disk before nothing more is taken from sockets.
 const WAITING_MAX: usize = 16 * 1024 * 1024;
-/// The same for parts of a snapshot, which a shard is to save in pieces; more is a bug of the shard's, but not a
-/// reason to lose it.
+/// The same for parts of a snapshot. A shard that looks at the room for them comes near it only when much changes
+/// while it saves.
 const SAVING_MAX: usize = 256 * 1024 * 1024;
+/// Bytes of a snapshot that wait, from which on a shard should save no more: two writes' worth.
+const SAVING_HIGH: usize = 512 * 1024;
 /// When a full disk is tried again.
 const RETRY: Duration = Duration::from_millis(RETRY_MS);
 /// The internal timer for it.
@@ -60,6 +62,16 @@ impl Store {
         match &mut self.log {
             Some(log) => log.saved(upto),
             None => self.refused = true,
+        }
+    }
+
+    pub(crate) fn save_room(&self) -> usize {
+        SAVING_HIGH.saturating_sub(self.log.as_ref().map_or(0, Log::saving))
+    }
+
+    pub(crate) fn unsave(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.unsave();
         }
     }
 
@@ -126,7 +138,7 @@ impl<Said> Io<Said> {
                         eras.saved();
                     }
                 }
-                Stored::Full | Stored::Failed => {}
+                Stored::Unsaved | Stored::Full | Stored::Failed => {}
             }
             self.happenings.push_back(Happening::Stored(what));
         }

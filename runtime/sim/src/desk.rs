@@ -328,8 +328,16 @@ impl<M: Message> Outbox for Desk<M> {
         self.log.save(part);
     }
 
+    fn save_room(&self) -> usize {
+        self.log.save_room()
+    }
+
     fn saved(&mut self, upto: LogMark) {
         self.log.saved(upto);
+    }
+
+    fn unsave(&mut self) {
+        self.log.unsave();
     }
 
     fn spawn(&mut self, command: Command) -> ChildId {

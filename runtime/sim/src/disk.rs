@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 pub(crate) const SECTOR: u64 = 512;
 /// Bytes that each record costs besides its own: length and checksum.
 const RECORD_HEADER: u64 = 8;
+/// Bytes of a snapshot that may wait. Few, so that shards meet the bound.
+const SAVING_HIGH: usize = 2048;
 
 /// A log with its snapshot; what is on the platter and what is on the way there.
 #[derive(Debug, Default)]
@@ -20,6 +22,10 @@ pub(crate) struct Log {
     parts: Vec<Box<[u8]>>,
     /// Snapshots that are whole and not yet safe.
     saving: VecDeque<(LogMark, Vec<Box<[u8]>>)>,
+    /// Bytes of parts since the last commit ended.
+    fresh: usize,
+    /// A snapshot was given up while it was made, and the shard has not heard.
+    deaf: bool,
     /// Everything before is safe.
     safe: LogMark,
     /// Everything before is in the commit that is under way.
@@ -45,17 +51,42 @@ impl Log {
     }
 
     pub(crate) fn save(&mut self, part: &[u8]) {
-        self.parts.push(part.into());
+        if !self.deaf {
+            self.fresh += part.len();
+            self.parts.push(part.into());
+        }
     }
 
     pub(crate) fn saved(&mut self, upto: LogMark) {
         assert!(upto <= self.next, "a snapshot stands for what was logged, up to {:?}", self.next);
-        self.saving.push_back((upto, core::mem::take(&mut self.parts)));
+        if !self.deaf {
+            self.saving.push_back((upto, core::mem::take(&mut self.parts)));
+        }
+    }
+
+    /// What was saved counts until a commit has ended.
+    pub(crate) fn save_room(&self) -> usize {
+        SAVING_HIGH.saturating_sub(self.fresh)
+    }
+
+    pub(crate) fn unsave(&mut self) {
+        self.deaf = false;
+        self.parts.clear();
+    }
+
+    /// There is no room for a snapshot: whether there was one.
+    pub(crate) fn give_up_snapshots(&mut self) -> bool {
+        let is_open = !self.parts.is_empty();
+        let had = is_open || !self.saving.is_empty();
+        self.deaf |= is_open;
+        self.parts.clear();
+        self.saving.clear();
+        had
     }
 
     /// Whether there is something that a commit would make safe.
     pub(crate) fn wants_commit(&self) -> bool {
-        !self.busy && !self.failed && (self.next > self.claimed || !self.saving.is_empty())
+        !self.busy && !self.failed && (self.next > self.claimed || !self.saving.is_empty() || self.fresh > 0)
     }
 
     /// Bytes this log holds or wants to hold.
@@ -79,6 +110,7 @@ impl Log {
     /// The commit has ended; what is to be told.
     pub(crate) fn end(&mut self) -> Vec<Stored> {
         self.busy = false;
+        self.fresh = 0;
         let mut told = Vec::new();
         if !self.lying {
             self.safe = self.submitted;

@@ -104,7 +104,7 @@ impl Shard for Herald {
         self.full = match what {
             Stored::Full => true,
             Stored::Logged(_) => false,
-            Stored::Saved(_) | Stored::Failed => self.full,
+            Stored::Saved(_) | Stored::Unsaved | Stored::Failed => self.full,
         };
         if let Stored::Logged(upto) = what {
             self.safe = self.marks.range(..=upto).next_back().map_or(self.safe, |(_, number)| *number);

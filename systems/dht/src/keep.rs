@@ -309,7 +309,7 @@ impl Dht {
                     self.keep.logged.pop_front();
                 }
             }
-            Stored::Saved(_) => {}
+            Stored::Saved(_) | Stored::Unsaved => {}
             Stored::Full => self.keep.refuses = Some(Fault::DiskFull),
             Stored::Failed => self.keep.refuses = Some(Fault::DiskFailed),
         }

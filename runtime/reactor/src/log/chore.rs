@@ -25,6 +25,8 @@ pub(super) struct Chores {
     is_in_flight: bool,
     /// There was no room at the last try.
     is_waiting: bool,
+    /// A snapshot was given up while it was made: what comes of it still is thrown away, until who makes it has heard.
+    is_deaf: bool,
     /// A spare could not be written for another reason: segments grow from then on.
     has_no_spares: bool,
     has_failed: bool,
@@ -44,6 +46,8 @@ struct Snapshot {
     parts: u64,
     /// When it is whole: the mark for which it stands.
     upto: Option<u64>,
+    /// Nobody wants it any more; what the kernel still reads of it stays until it has.
+    is_given_up: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +71,8 @@ pub(super) enum Outcome {
     /// No spare can be had, for now or for good.
     NoSpare,
     Saved(u64),
+    /// There was no room for a snapshot, which is given up.
+    Unsaved,
     /// The disk failed under a snapshot.
     Failed,
 }
@@ -80,6 +86,7 @@ impl Chores {
             step: Step::Idle,
             is_in_flight: false,
             is_waiting: false,
+            is_deaf: false,
             has_no_spares: false,
             has_failed: false,
         }
@@ -103,16 +110,60 @@ impl Chores {
     }
 
     pub(super) fn save(&mut self, part: &[u8]) {
+        if self.is_deaf {
+            return;
+        }
         let snapshot = self.open();
         format::put(&mut snapshot.pending, Kind::Data, part);
         snapshot.parts += 1;
     }
 
     pub(super) fn saved(&mut self, upto: u64) {
+        if self.is_deaf {
+            return;
+        }
         let snapshot = self.open();
         let payload = [upto.to_le_bytes(), snapshot.parts.to_le_bytes()].concat();
         format::put(&mut snapshot.pending, Kind::End, &payload);
         snapshot.upto = Some(upto);
+    }
+
+    /// Gives up the snapshot that is not yet ended, if there is one.
+    pub(super) fn unsave(&mut self, shelf: &Shelf) {
+        self.is_deaf = false;
+        let is_first = self.snapshots.len() == 1;
+        let Some(last) = self.snapshots.back_mut().filter(|last| last.upto.is_none()) else { return };
+        last.is_given_up = true;
+        last.pending = Vec::new();
+        if !is_first || !self.is_in_flight || !self.is_of_a_snapshot() {
+            self.drop_given_up(shelf);
+        }
+    }
+
+    fn is_of_a_snapshot(&self) -> bool {
+        matches!(self.step, Step::SnapshotWrite | Step::SnapshotSync | Step::SnapshotName)
+    }
+
+    /// Removes the snapshot that was given up, of which nothing is in flight.
+    fn drop_given_up(&mut self, shelf: &Shelf) {
+        let Some(index) = self.snapshots.iter().position(|one| one.is_given_up) else { return };
+        let given_up = self.snapshots.remove(index);
+        if index == 0 && matches!(self.step, Step::SnapshotWrite | Step::SnapshotSync) {
+            self.step = Step::Idle;
+        }
+        if given_up.is_some_and(|one| one.file.is_some()) {
+            shelf.forget_half_a_snapshot();
+        }
+    }
+
+    /// There is no room for the first snapshot.
+    fn give_up_first(&mut self, shelf: &Shelf) -> Outcome {
+        if let Some(first) = self.snapshots.front_mut() {
+            first.is_given_up = true;
+            self.is_deaf = first.upto.is_none();
+        }
+        self.drop_given_up(shelf);
+        Outcome::Unsaved
     }
 
     /// Forgets everything; what the kernel still reads, once it has.
@@ -127,7 +178,7 @@ impl Chores {
 
     /// The snapshot that is not yet ended, begun where there is none.
     fn open(&mut self) -> &mut Snapshot {
-        if self.snapshots.back().is_none_or(|last| last.upto.is_some()) {
+        if self.snapshots.back().is_none_or(|last| last.upto.is_some() || last.is_given_up) {
             self.snapshots.push_back(Snapshot {
                 file: None,
                 pending: Vec::new(),
@@ -138,6 +189,7 @@ impl Chores {
                 salt: salt(),
                 parts: 0,
                 upto: None,
+                is_given_up: false,
             });
         }
         self.snapshots.back_mut().expect("one was just made")
@@ -208,7 +260,7 @@ impl Chores {
             match shelf.make_snapshot() {
                 Ok(file) => snapshot.file = Some(file),
                 Err(_) => {
-                    // Whatever it is, it may pass; what waits for the snapshot waits on.
+                    // No descriptor or no inode left: it may pass, and holds nothing up but the snapshot.
                     self.is_waiting = true;
                     return None;
                 }
@@ -237,6 +289,10 @@ impl Chores {
             self.fail();
             return Outcome::Nothing;
         }
+        if self.snapshots.front().is_some_and(|first| first.is_given_up) && self.is_of_a_snapshot() {
+            self.drop_given_up(shelf);
+            return Outcome::Nothing;
+        }
         let is_spare = self.spare.is_some();
         match self.advance(result, shelf) {
             Ok(outcome) => outcome,
@@ -249,10 +305,7 @@ impl Chores {
                 self.step = Step::Idle;
                 Outcome::NoSpare
             }
-            Err(Trouble::NoRoom) => {
-                self.is_waiting = true;
-                Outcome::Nothing
-            }
+            Err(Trouble::NoRoom) => self.give_up_first(shelf),
             Err(Trouble::Broken) => Outcome::Failed,
         }
     }

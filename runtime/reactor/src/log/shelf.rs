@@ -175,6 +175,15 @@ impl Shelf {
         OpenOptions::new().create(true).truncate(true).write(true).open(self.path.join(name))
     }
 
+    /// Removes what was written of a snapshot that was never whole, if there is any.
+    pub(super) fn forget_half_a_snapshot(&self) {
+        let name = snapshot_name(self.seat.core.0, true);
+        if self.path.join(&name).exists() {
+            // One that cannot be removed is written over by the next.
+            drop(self.remove(&name));
+        }
+    }
+
     /// Puts the snapshot in the making, whole and synced, in the place of the one before.
     pub(super) fn keep_snapshot(&self) -> io::Result<()> {
         let (from, to) = (snapshot_name(self.seat.core.0, true), snapshot_name(self.seat.core.0, false));

@@ -36,6 +36,7 @@ where
                 let (name, upto) = match what {
                     machine::Stored::Logged(upto) => ("on_stored logged", upto.0),
                     machine::Stored::Saved(upto) => ("on_stored saved", upto.0),
+                    machine::Stored::Unsaved => ("on_stored unsaved", 0),
                     machine::Stored::Full => ("on_stored full", 0),
                     machine::Stored::Failed => ("on_stored failed", 0),
                 };
@@ -43,7 +44,7 @@ where
                 match what {
                     machine::Stored::Full => log.known_full = true,
                     machine::Stored::Logged(_) => log.known_full = false,
-                    machine::Stored::Saved(_) | machine::Stored::Failed => {}
+                    machine::Stored::Saved(_) | machine::Stored::Unsaved | machine::Stored::Failed => {}
                 }
                 self.call(node, core, name, (upto, 0), |shard, now, out| shard.on_stored(now, what, out));
             }

@@ -31,6 +31,9 @@ where
             if self.core_mut(node, core).desk.log.full() {
                 self.tell_stored(node, core, Stored::Full);
             }
+            if self.core_mut(node, core).desk.log.give_up_snapshots() {
+                self.tell_stored(node, core, Stored::Unsaved);
+            }
             self.enter(self.time + RETRY, Event::Retry(life, core));
             return;
         }

@@ -106,7 +106,7 @@ impl Shard for EchoLog {
                     out.write(*conn, b"FULL\n");
                 }
             }
-            Stored::Saved(_) | Stored::Failed => panic!("{what:?}"),
+            Stored::Saved(_) | Stored::Unsaved | Stored::Failed => panic!("{what:?}"),
         }
     }
 

@@ -219,6 +219,7 @@ impl Shard for Probe {
             Stored::Logged(upto) if upto >= self.mark => self.fact("logged", out),
             Stored::Logged(_) => {}
             Stored::Saved(_) => self.fact("saved", out),
+            Stored::Unsaved => self.fact("unsaved", out),
             Stored::Full => self.fact("full", out),
             Stored::Failed => self.fact("failed", out),
         }

@@ -58,7 +58,7 @@ impl Work {
                 let saved = self.saving.iter().find(|(mark, _)| *mark == upto).unwrap().1;
                 self.words.push(Word { at, records: last.0, saved });
             }
-            Some(Stored::Full | Stored::Failed) => panic!("{told:?}"),
+            Some(Stored::Unsaved | Stored::Full | Stored::Failed) => panic!("{told:?}"),
             None => {}
         }
     }

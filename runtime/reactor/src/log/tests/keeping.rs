@@ -317,3 +317,42 @@ fn another_core_reads_a_log_and_changes_nothing() {
     assert_eq!((count, replayed.records), (30, 30));
     assert_eq!(fs::read(place.only_segment()).unwrap(), before);
 }
+
+#[test]
+fn a_snapshot_given_up_at_any_step_leaves_the_one_before_and_the_next_is_whole() {
+    for steps in 0..6 {
+        let place = Place::new();
+        let (mut log, ..) = place.open();
+        append(&mut log, 0..5);
+        log.save(b"before");
+        log.saved(log.mark());
+        settle(&mut log);
+        append(&mut log, 5..9);
+        log.save(&[7; 3000]);
+        for step in 0..steps {
+            // The last of them is still in flight when it is given up.
+            let Some(operation) = log.next_operation(Lane::Chores) else { break };
+            let result = operation.perform();
+            if step + 1 < steps {
+                log.completed(Lane::Chores, result);
+                log.save(&[8; 3000]);
+            } else {
+                log.unsave();
+                assert_eq!(log.completed(Lane::Chores, result), None);
+            }
+        }
+        log.unsave();
+        assert_eq!(log.saving(), 0, "after {steps}");
+        settle(&mut log);
+        assert!(!place.files().contains(&"core-1.snapshot.new".to_owned()), "after {steps}");
+        let expected = [vec![Told::Part(b"before".to_vec())], records(5..9)].concat();
+        drop(log);
+        let (mut log, told, _) = place.open();
+        assert_eq!(told, expected, "after {steps}");
+        log.save(b"next");
+        log.saved(log.mark());
+        assert_eq!(settle(&mut log), [Stored::Saved(log.mark())]);
+        drop(log);
+        assert_eq!(place.open().1, [Told::Part(b"next".to_vec())], "after {steps}");
+    }
+}

@@ -30,7 +30,7 @@ fn a_full_disk_is_told_once_and_loses_nothing() {
 }
 
 #[test]
-fn without_room_for_spares_segments_grow_and_without_room_for_a_snapshot_it_waits() {
+fn without_room_for_spares_segments_grow_and_without_room_for_a_snapshot_it_is_given_up() {
     let place = Place::new();
     let (mut log, ..) = place.open();
     settle(&mut log);
@@ -48,10 +48,16 @@ fn without_room_for_spares_segments_grow_and_without_room_for_a_snapshot_it_wait
         }
     }
     assert!(fs::metadata(place.segments().last().unwrap()).unwrap().len() > SEGMENT);
+    log.retry();
+    settle(&mut log);
+    log.save(b"never");
+    log.saved(log.mark());
+    step_of(&mut log, Lane::Chores);
+    assert!(log.next_operation(Lane::Chores).is_some());
+    assert_eq!(log.completed(Lane::Chores, -libc::ENOSPC), Some(Stored::Unsaved));
+    assert!(!place.files().contains(&"core-1.snapshot.new".to_owned()), "what was written of it is gone");
     log.save(b"part");
     log.saved(log.mark());
-    assert!(log.next_operation(Lane::Chores).is_none(), "it waits");
-    log.retry();
     assert_eq!(settle(&mut log), [Stored::Saved(log.mark())]);
     drop(log);
     assert_eq!(place.open().1, [Told::Part(b"part".to_vec())]);
