@@ -345,7 +345,7 @@ where
         listeners: Listeners::new(berth.doors),
         children: Children::new(berth.keeper),
         store: Store::new(log, berth.eras),
-        links: Links::new(berth.name, berth.neighbours),
+        links: Links::new(berth.name, berth.neighbours, berth.stall.1),
         gatherings: Gatherings::default(),
         spare: Vec::new(),
         counters: Counters::default(),

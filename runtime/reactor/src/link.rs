@@ -2,26 +2,42 @@
 //! what it says there over that one connection, so what it said arrives in order; the node that accepted hands
 //! each message to the lane of the core it is for. What is lost with a link is lost; the shard is told, and the
 //! link is dialled again with growing patience.
+//!
+//! The hard thing is that silence is no end: a network that is cut says nothing. So the kernel is told to give a link
+//! up when what was sent is not acknowledged for [`SILENCE`], and to ask when nothing was sent.
+
+mod greet;
 
 use crate::conn::{Left, Owner, Stage};
-use crate::io::{Happening, Io};
+use crate::io::{Happening, Io, patience_of};
+use greet::Greeting;
 use machine::{
     Blob, ConnId, CoreId, Dial, Instant, Link, ListenerId, Listening, NodeId, Opened, Peer, TimerId, Why,
 };
+use socket2::{SockRef, TcpKeepalive};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 use wire::Outcome;
-use wire::link::{self, Hello};
+use wire::link;
 use wire::peer::{Batch, Message};
+use wire::proof::Key;
 
 /// The internal timer for dialling again.
 pub(crate) const REDIAL_TIMER: TimerId = TimerId(3);
 /// The first and the longest wait before a link is dialled again; it doubles in between.
 const REDIAL_FIRST: Duration = Duration::from_millis(20);
-const REDIAL_MOST: Duration = Duration::from_secs(2);
-/// How long a dial and its hello may take.
-const DIAL_PATIENCE: Duration = Duration::from_secs(5);
+const REDIAL_MOST: Duration = Duration::from_secs(1);
+/// How long a dial may take. The kernel tries after 0, 1 and 3 seconds, so what is cut is tried twice.
+const DIAL_PATIENCE: Duration = Duration::from_secs(2);
+/// How long who connected may take to say and prove who they are.
+const GREETING_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the other end may acknowledge nothing. Longer than a machine that swaps, shorter than people wait.
+const SILENCE: Duration = Duration::from_secs(3);
+/// Links that have not yet said who they are; one more ends at once.
+const STRANGERS_MAX: usize = 256;
+/// The same sentence about the same node is not said again within this time.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// The other nodes, as every core of this one knows them.
 #[derive(Clone, Debug)]
@@ -32,15 +48,20 @@ pub struct Neighbours {
     pub version: u16,
     /// Every other node and where it accepts links.
     pub nodes: Vec<(NodeId, SocketAddr)>,
+    /// What a node must know to be one of ours; without it, whoever reaches the port is believed.
+    pub key: Option<Key>,
 }
 
 /// One core's links.
 pub(crate) struct Links {
     system: &'static str,
+    warn: fn(&str),
     neighbours: Option<Neighbours>,
     door: Option<ListenerId>,
     ours: Vec<Outgoing>,
     roles: BTreeMap<ConnId, Role>,
+    /// What was said last about whom, and when; about all who are not known together.
+    complaints: BTreeMap<Option<NodeId>, (String, Instant)>,
 }
 
 struct Outgoing {
@@ -52,26 +73,45 @@ struct Outgoing {
     redial_at: Option<Instant>,
 }
 
-#[derive(Clone, Copy)]
 enum Role {
-    /// We dialled it: the place among `ours`.
-    Ours(usize),
-    /// They dialled it; who they are once they said so.
-    Theirs(Option<Peer>),
+    /// We dialled it: the place among `ours`, and how far the greeting is.
+    Ours(usize, Greeting),
+    /// They dialled it, and who they are is not yet known.
+    Stranger(Greeting),
+    /// They dialled it.
+    Theirs(Peer),
 }
 
 impl Links {
-    pub(crate) fn new(system: &'static str, neighbours: Option<Neighbours>) -> Self {
+    pub(crate) fn new(system: &'static str, neighbours: Option<Neighbours>, warn: fn(&str)) -> Self {
         let nodes = neighbours.as_ref().map_or(&[][..], |known| &known.nodes);
         let ours = nodes
             .iter()
             .map(|&(node, at)| Outgoing { node, at, conn: None, is_up: false, failures: 0, redial_at: None })
             .collect();
-        Self { system, neighbours, door: None, ours, roles: BTreeMap::new() }
+        let (roles, complaints) = (BTreeMap::new(), BTreeMap::new());
+        Self { system, warn, neighbours, door: None, ours, roles, complaints }
     }
 
     fn version(&self) -> u16 {
         self.neighbours.as_ref().map_or(0, |known| known.version)
+    }
+
+    fn key(&self) -> Option<&Key> {
+        self.neighbours.as_ref().and_then(|known| known.key.as_ref())
+    }
+
+    /// Says why there is no link, once and then once a minute: it is tried again and again.
+    fn complain(&mut self, now: Instant, about: Option<NodeId>, sentence: &str) {
+        let said = self.complaints.get(&about);
+        let soon = |at: Instant, span| now.since(at) < span;
+        // What strangers say is theirs to choose, so it does not make a sentence new.
+        if said.is_some_and(|(last, at)| soon(*at, COMPLAIN_EVERY) && (about.is_none() || last == sentence)) {
+            return;
+        }
+        let whose = about.map_or_else(|| "a link".to_owned(), |node| format!("the link to node {}", node.0));
+        (self.warn)(&format!("{}: {whose} was refused: {sentence}", self.system));
+        self.complaints.insert(about, (sentence.to_owned(), now));
     }
 }
 
@@ -107,80 +147,78 @@ impl<Said: Message> Io<Said> {
         let conn = self.dial_for(Owner::Link, Dial { to, from: None, tls: None, by });
         self.links.ours[index].conn = Some(conn);
         self.links.ours[index].redial_at = None;
-        self.links.roles.insert(conn, Role::Ours(index));
+        let greeting = self.greeting();
+        self.links.roles.insert(conn, Role::Ours(index, greeting));
     }
 
     /// A connection at the door for links is one.
     pub(crate) fn adopt_link(&mut self, conn: ConnId) {
-        if let Some(held) = self.conns.get_mut(conn.0) {
-            held.owner = Owner::Link;
-            self.links.roles.insert(conn, Role::Theirs(None));
+        let strangers = self.links.roles.values().filter(|role| matches!(role, Role::Stranger(_))).count();
+        let greeting = self.greeting();
+        let Some(held) = self.conns.get_mut(conn.0) else { return };
+        held.owner = Owner::Link;
+        if strangers >= STRANGERS_MAX {
+            return self.lose(conn, Why::Exhausted);
         }
+        self.links.roles.insert(conn, Role::Stranger(greeting));
+        self.prepare(conn);
     }
 
     /// A dialled link is connected: say who we are.
     pub(crate) fn link_opened(&mut self, conn: ConnId) {
-        self.say_hello(conn);
+        self.prepare(conn);
+        if let Some(Role::Ours(_, greeting)) = self.links.roles.get(&conn) {
+            let hello = greeting.hello();
+            self.put(conn, &hello);
+        }
     }
 
-    fn hello(&self) -> Hello<'static> {
-        let (node, core) = (self.seat.node.0, self.seat.core.0);
-        Hello { system: self.links.system, version: self.links.version(), node, core }
-    }
-
-    fn say_hello(&mut self, conn: ConnId) {
-        let mut bytes = Vec::new();
-        link::write_hello(&mut bytes, &self.hello());
-        self.put(conn, &bytes);
+    /// Bounds how long the greeting may take, and how long the other end may be silent after it.
+    fn prepare(&mut self, conn: ConnId) {
+        self.patience.set(patience_of(conn), Some(self.now.at + GREETING_PATIENCE));
+        let Some(fd) = self.conns.get(conn.0).and_then(|held| held.fd.as_ref()) else { return };
+        let socket = SockRef::from(fd);
+        let keepalive =
+            TcpKeepalive::new().with_time(Duration::from_secs(1)).with_interval(Duration::from_secs(1));
+        // A kernel that knows neither option has longer patience; that is all.
+        let _ = socket.set_tcp_keepalive(&keepalive);
+        let _ = socket.set_tcp_user_timeout(Some(SILENCE));
     }
 
     /// Reads what a link brought; gives what is left of it.
     pub(crate) fn read_link(&mut self, conn: ConnId, mut left: Left) -> Left {
-        let Some(&role) = self.links.roles.get(&conn) else { return left };
-        let read = match role {
-            Role::Ours(index) if self.links.ours[index].is_up => {
-                // Whoever accepted has nothing more to say on this connection.
-                if left.len() > 0 { Err(Why::Broken) } else { Ok(0) }
+        loop {
+            let Some(role) = self.links.roles.get(&conn) else { return left };
+            let read = match role {
+                Role::Ours(index, _) if self.links.ours[*index].is_up => {
+                    // Whoever accepted has nothing more to say on this connection.
+                    if left.len() > 0 { Err(Why::Broken) } else { Ok(0) }
+                }
+                Role::Ours(..) => self.greet(conn, left.bytes()),
+                Role::Stranger(_) => self.greeted(conn, left.bytes()),
+                Role::Theirs(peer) => self.read_messages(*peer, left.bytes()),
+            };
+            match read {
+                Ok(0) => return left,
+                Ok(used) => left.used(used),
+                Err(why) => {
+                    self.lose(conn, why);
+                    return left;
+                }
             }
-            Role::Ours(_) | Role::Theirs(None) => self.read_hello(conn, role, left.bytes()),
-            Role::Theirs(Some(peer)) => self.read_messages(peer, left.bytes()),
-        };
-        match read {
-            Ok(used) => left.used(used),
-            Err(why) => self.lose(conn, why),
+            if left.len() == 0 {
+                return left;
+            }
         }
-        let learnt =
-            matches!((role, self.links.roles.get(&conn)), (Role::Theirs(None), Some(Role::Theirs(Some(_)))));
-        if learnt && left.len() > 0 { self.read_link(conn, left) } else { left }
     }
 
-    fn read_hello(&mut self, conn: ConnId, role: Role, bytes: &[u8]) -> Result<usize, Why> {
-        match link::read_hello(bytes, &self.hello()) {
-            Outcome::Partial { .. } => Ok(0),
-            Outcome::Fault(refusal) => {
-                eprintln!("{}: a link was refused: {refusal}", self.links.system);
-                Err(Why::Untrusted)
-            }
-            Outcome::Done { value, used } => {
-                match role {
-                    Role::Ours(index) => {
-                        let ours = &mut self.links.ours[index];
-                        if NodeId(value.node) != ours.node {
-                            return Err(Why::Untrusted);
-                        }
-                        (ours.is_up, ours.failures) = (true, 0);
-                        let up = Link::Up { version: u32::from(value.version) };
-                        self.happenings.push_back(Happening::Link(ours.node, up));
-                    }
-                    Role::Theirs(_) => {
-                        let peer = Peer::Node(NodeId(value.node), CoreId(value.core));
-                        self.links.roles.insert(conn, Role::Theirs(Some(peer)));
-                        self.say_hello(conn);
-                    }
-                }
-                Ok(used)
-            }
-        }
+    /// A link of ours can be used.
+    fn link_is_up(&mut self, conn: ConnId, index: usize, version: u16) {
+        self.patience.set(patience_of(conn), None);
+        let ours = &mut self.links.ours[index];
+        (ours.is_up, ours.failures) = (true, 0);
+        self.links.complaints.remove(&Some(ours.node));
+        self.happenings.push_back(Happening::Link(ours.node, Link::Up { version: u32::from(version) }));
     }
 
     /// Hands whole messages to the lanes of the cores they are for; gives the bytes used.
@@ -237,10 +275,12 @@ impl<Said: Message> Io<Said> {
         if self.conns.get(conn.0).is_some_and(|held| held.stage != Stage::Dead) {
             self.kill(conn);
         }
-        let Some(Role::Ours(index)) = self.links.roles.remove(&conn) else { return };
+        let Some(Role::Ours(index, _)) = self.links.roles.remove(&conn) else { return };
         let ours = &mut self.links.ours[index];
         ours.conn = None;
         let wait = REDIAL_FIRST.saturating_mul(1 << ours.failures.min(10)).min(REDIAL_MOST);
+        // Who was refused will be refused again until somebody does something.
+        let wait = if why == Why::Untrusted { REDIAL_MOST } else { wait };
         ours.failures += 1;
         ours.redial_at = Some(self.now.at + wait);
         if std::mem::take(&mut ours.is_up) {

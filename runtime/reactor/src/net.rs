@@ -387,7 +387,9 @@ impl<Said> Io<Said> {
         match self.conns.get(conn.0).map(|held| held.stage) {
             Some(Stage::Dialling) => self.lose(conn, Why::TimedOut),
             Some(Stage::Flushing | Stage::Lingering) => self.kill(conn),
-            Some(Stage::Open | Stage::Dead) | None => {}
+            // Only a link has a deadline while it is open: for its greeting.
+            Some(Stage::Open) => self.lose(conn, Why::TimedOut),
+            Some(Stage::Dead) | None => {}
         }
     }
 }

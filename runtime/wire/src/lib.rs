@@ -12,6 +12,7 @@ pub mod http;
 pub mod link;
 mod outcome;
 pub mod peer;
+pub mod proof;
 pub mod resp;
 pub mod sse;
 pub mod websocket;

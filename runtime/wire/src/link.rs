@@ -4,7 +4,9 @@
 //! blob. The one hard thing is that the other end may be older, newer, of another system or no node at all; so
 //! a link begins with magic, system and version, and whoever can not go on says why in one sentence.
 //!
-//! Hello, numbers big-endian: `RWLK`, version (2), node (2), core (2), length of the system's name (1), name.
+//! Hello, numbers big-endian: `RWLK`, version (2), node (2), core (2), length of the system's name (1), name, then 0,
+//! or 1 and a challenge (32). With challenges both ends prove that they know the cluster's key before anything else is
+//! read: see [`proof`](crate::proof).
 //!
 //! Message, 16 bytes little-endian before the archive and then the blob:
 //!
@@ -20,6 +22,7 @@
 //! [`Batch`](crate::peer::Batch) with [`carry`](crate::peer::Batch::carry): a stream does not keep alignment.
 
 use crate::Outcome;
+use crate::proof::{CHALLENGE, Challenge};
 use std::fmt;
 use std::ops::Range;
 
@@ -48,6 +51,8 @@ pub struct Hello<'a> {
     pub node: u16,
     /// The core of that node whose link this is.
     pub core: u16,
+    /// What the other end is to answer with its proof; none where the cluster has no key.
+    pub challenge: Option<Challenge>,
 }
 
 /// Why there can be no link, as one sentence for the operator.
@@ -71,6 +76,12 @@ pub enum Refusal {
         /// The newest we speak.
         ours: u16,
     },
+    /// They have no cluster key, and we do.
+    Keyless,
+    /// They have a cluster key, and we do not.
+    Keyed,
+    /// They have another cluster key.
+    OtherKey,
 }
 
 impl fmt::Display for Refusal {
@@ -89,6 +100,15 @@ impl fmt::Display for Refusal {
                     "the other node speaks version {theirs} and this one {ours}: upgrade this node first"
                 )
             }
+            Refusal::Keyless => f.write_str(
+                "the other node has no cluster key and this one has: give both the same --cluster-key-file",
+            ),
+            Refusal::Keyed => f.write_str(
+                "the other node has a cluster key and this one has none: give both the same --cluster-key-file",
+            ),
+            Refusal::OtherKey => f.write_str(
+                "the other node has another cluster key: give both the same --cluster-key-file",
+            ),
         }
     }
 }
@@ -129,8 +149,21 @@ pub fn read_hello<'a>(bytes: &'a [u8], ours: &Hello<'_>) -> Outcome<Hello<'a>, R
     if version > ours.version {
         return Outcome::Fault(Refusal::Newer { theirs: version, ours: ours.version });
     }
+    let end = HELLO_FIXED + length;
+    let challenge = match (bytes.get(end), &ours.challenge) {
+        (None, _) => return Outcome::Partial { need: end + 1 },
+        (Some(0), None) => None,
+        (Some(0), Some(_)) => return Outcome::Fault(Refusal::Keyless),
+        (Some(1), None) => return Outcome::Fault(Refusal::Keyed),
+        (Some(1), Some(_)) => match bytes[end + 1..].first_chunk::<CHALLENGE>() {
+            Some(challenge) => Some(*challenge),
+            None => return Outcome::Partial { need: end + 1 + CHALLENGE },
+        },
+        (Some(_), _) => return Outcome::Fault(Refusal::Stranger),
+    };
     let (node, core) = (u16::from_be_bytes([n0, n1]), u16::from_be_bytes([c0, c1]));
-    Outcome::Done { value: Hello { system, version, node, core }, used: HELLO_FIXED + length }
+    let used = end + 1 + challenge.map_or(0, |challenge| challenge.len());
+    Outcome::Done { value: Hello { system, version, node, core, challenge }, used }
 }
 
 /// Appends our hello. A name over [`SYSTEM_MAX`] bytes is our own mistake.
@@ -143,6 +176,8 @@ pub fn write_hello(into: &mut Vec<u8>, hello: &Hello<'_>) {
     into.extend_from_slice(&hello.core.to_be_bytes());
     into.push(name.len() as u8);
     into.extend_from_slice(name);
+    into.push(u8::from(hello.challenge.is_some()));
+    into.extend_from_slice(hello.challenge.as_ref().map_or(&[], |challenge| &challenge[..]));
 }
 
 /// How long a message on a link may be.
@@ -155,9 +190,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 1 MiB an archive; 17 MiB a blob: the longest value of 16 MiB and what may surround it.
+    /// 4 MiB an archive: the longest entry of a ledger and what may surround it; 17 MiB a blob: the longest value of
+    /// 16 MiB likewise.
     fn default() -> Self {
-        Limits { archive_max: 1024 * 1024, blob_max: 17 * 1024 * 1024 }
+        Limits { archive_max: 4 * 1024 * 1024, blob_max: 17 * 1024 * 1024 }
     }
 }
 

@@ -32,11 +32,13 @@ fn hear(archive: &[u8], blob: bool) {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let ours = link::Hello { system: "dht", version: 3, node: 1, core: 0 };
-    if let Outcome::Done { value, used } = link::read_hello(bytes, &ours) {
-        let mut again = Vec::new();
-        link::write_hello(&mut again, &value);
-        assert_eq!(again, bytes[..used]);
+    let ours = link::Hello { system: "dht", version: 3, node: 1, core: 0, challenge: None };
+    for ours in [ours, link::Hello { challenge: Some([7; 32]), ..ours }] {
+        if let Outcome::Done { value, used } = link::read_hello(bytes, &ours) {
+            let mut again = Vec::new();
+            link::write_hello(&mut again, &value);
+            assert_eq!(again, bytes[..used]);
+        }
     }
     if let Outcome::Done { value, used } = link::read(bytes, &link::Limits::default()) {
         assert_eq!(

@@ -13,17 +13,20 @@ pub(crate) struct Kind {
     pub(crate) open: fn() -> Reader,
 }
 
-pub(crate) const KINDS: [Kind; 7] = [
+pub(crate) const KINDS: [Kind; 8] = [
     Kind { folder: "request", open: request },
     Kind { folder: "reply", open: reply },
     Kind { folder: "frame", open: || Box::new(|bytes| text(frame::read_request(bytes, 4096))) },
     Kind { folder: "hello", open: || Box::new(|bytes| text(link::read_hello(bytes, &OURS))) },
+    Kind { folder: "keyed_hello", open: || Box::new(|bytes| text(link::read_hello(bytes, &KEYED))) },
     Kind { folder: "http_request", open: crate::http::request_session },
     Kind { folder: "http_response", open: crate::http::response_session },
     Kind { folder: "link", open: || Box::new(|bytes| text(link::read(bytes, &link::Limits::default()))) },
 ];
 
-pub(crate) const OURS: link::Hello<'static> = link::Hello { system: "dht", version: 3, node: 1, core: 0 };
+pub(crate) const OURS: link::Hello<'static> =
+    link::Hello { system: "dht", version: 3, node: 1, core: 0, challenge: None };
+pub(crate) const KEYED: link::Hello<'static> = link::Hello { challenge: Some([7; 32]), ..OURS };
 
 fn request() -> Reader {
     let limits = resp::Limits { inline_max: 1024, ..resp::Limits::default() };

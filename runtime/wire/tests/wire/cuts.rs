@@ -4,7 +4,7 @@ use crate::corpus::{KINDS, Kind, Reader, Said, drive, files};
 use wire::{Outcome, resp};
 
 /// Inputs a reader refuses, with the folder of its kind.
-const REFUSED: [(&str, &[u8]); 22] = [
+const REFUSED: [(&str, &[u8]); 25] = [
     ("request", b"*2\r\n$3\r\nGET\r\nx"),
     ("request", b"*2\r\n$3\r\nGET\r\n$x\r\n"),
     ("request", b"*2\r\n$3\r\nGET\r\n$-1\r\n"),
@@ -26,6 +26,9 @@ const REFUSED: [(&str, &[u8]); 22] = [
     ("reply", b"*?\r\n"),
     ("frame", b"\x00\x00\x10\x01p"),
     ("hello", b"RWLX"),
+    ("hello", b"RWLK\x00\x03\x00\x00\x00\x00\x03dht\x01"),
+    ("keyed_hello", b"RWLK\x00\x03\x00\x00\x00\x00\x03dht\x00"),
+    ("keyed_hello", b"RWLK\x00\x03\x00\x00\x00\x00\x03dht\x02"),
     ("link", b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00"),
 ];
 

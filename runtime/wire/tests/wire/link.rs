@@ -1,8 +1,9 @@
 //! What nodes say to each other before and around their messages.
 
-use crate::corpus::OURS;
+use crate::corpus::{KEYED, OURS};
 use wire::Outcome;
 use wire::link::{self, Fault, Hello, Limits, Message, Refusal};
+use wire::proof::{End, Key};
 
 #[test]
 fn a_hello_is_read_back() {
@@ -11,6 +12,40 @@ fn a_hello_is_read_back() {
         link::write_hello(&mut bytes, &hello);
         assert_eq!(link::read_hello(&bytes, &OURS), Outcome::Done { value: hello, used: bytes.len() });
     }
+    let mut bytes = Vec::new();
+    link::write_hello(&mut bytes, &KEYED);
+    assert_eq!(link::read_hello(&bytes, &KEYED), Outcome::Done { value: KEYED, used: bytes.len() });
+}
+
+#[test]
+fn a_proof_is_good_for_one_end_of_one_link_alone() {
+    let key = Key::new(b"sixteen bytes or more\n").expect("long enough");
+    let dialler = Hello { node: 4, core: 1, challenge: Some([1; 32]), ..OURS };
+    let acceptor = Hello { node: 5, core: 0, challenge: Some([2; 32]), ..OURS };
+    let proof = key.proof(End::Dialler, &dialler, &acceptor);
+    assert!(key.is_proved(End::Dialler, &dialler, &acceptor, &proof));
+    let check = |end, dialler: Hello<'_>, acceptor: Hello<'_>| {
+        assert!(!key.is_proved(end, &dialler, &acceptor, &proof), "{end:?} {dialler:?} {acceptor:?}");
+    };
+    check(End::Acceptor, dialler, acceptor);
+    check(End::Acceptor, acceptor, dialler);
+    check(End::Dialler, acceptor, dialler);
+    check(End::Dialler, Hello { challenge: Some([3; 32]), ..dialler }, acceptor);
+    check(End::Dialler, dialler, Hello { challenge: Some([3; 32]), ..acceptor });
+    check(End::Dialler, Hello { node: 6, ..dialler }, acceptor);
+    check(End::Dialler, Hello { core: 0, ..dialler }, acceptor);
+    check(End::Dialler, Hello { version: 2, ..dialler }, acceptor);
+    check(End::Dialler, dialler, Hello { system: "waves", ..acceptor });
+    let other = Key::new(b"sixteen bytes or mere").expect("long enough");
+    assert!(!other.is_proved(End::Dialler, &dialler, &acceptor, &proof));
+    let spaced = Key::new(b"  sixteen bytes or more").expect("long enough");
+    assert_eq!(
+        spaced.proof(End::Dialler, &dialler, &acceptor),
+        proof,
+        "white space around a key is none of it"
+    );
+    assert!(Key::new(b" fifteen bytes! \n").is_none());
+    assert_eq!(format!("{key:?}"), "Key(…)");
 }
 
 #[test]
@@ -31,6 +66,13 @@ fn who_can_not_go_on_says_why() {
     check(b"RWLK\x00\x03\0\0\0\0\x00", name);
     check(b"RWLK\x00\x03\0\0\0\0\x21", name);
     assert_eq!(link::read_hello(b"X", &OURS), Outcome::Fault(Refusal::Stranger));
+    let keyed = b"RWLK\x00\x03\0\0\0\0\x03dht\x01";
+    check(
+        keyed,
+        "the other node has a cluster key and this one has none: give both the same --cluster-key-file",
+    );
+    let keyless = link::read_hello(b"RWLK\x00\x03\0\0\0\0\x03dht\0", &KEYED);
+    assert_eq!(keyless, Outcome::Fault(Refusal::Keyless));
 }
 
 #[test]
