@@ -136,7 +136,7 @@ fn judge_ring(facts: &Facts) -> Finding {
         ),
         Err(libc::EPERM) => (
             "forbidden by the filter of a container (Docker's default one from engine 25 on)".to_owned(),
-            Some("docker run --security-opt seccomp=unconfined …".to_owned()),
+            Some("docker run --security-opt seccomp=scripts/container/seccomp.json …".to_owned()),
         ),
         Err(libc::ENOSYS) => (
             "this kernel, or the sandbox in which it runs, has none".to_owned(),

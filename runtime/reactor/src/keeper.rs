@@ -17,9 +17,10 @@ mod watch;
 pub use seat::{KeeperEvent, KeeperSeat};
 
 use crate::fatal::Fatal;
-use machine::CoreId;
+use machine::{Command, CoreId};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 /// The most cores one keeper serves: one socket each.
 pub const CORES_MAX: usize = 1024;
@@ -31,6 +32,9 @@ pub const MESSAGE_MAX: usize = 128 * 1024;
 /// The most children alive under one keeper. A further one is `Unstarted`.
 pub const CHILDREN_MAX: usize = 16 * 1024;
 
+/// How long the last act may take; then it is killed.
+pub const LAST_ACT_MAX: Duration = Duration::from_secs(30);
+
 /// The program's side of its keeper: the seats not yet given to their cores.
 #[derive(Debug)]
 pub struct Keeper {
@@ -39,13 +43,24 @@ pub struct Keeper {
 }
 
 impl Keeper {
+    /// [`Keeper::fork_with_last_act`], with nothing left to be done.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn fork(cores: usize) -> Result<Self, Fatal> {
+        Self::fork_with_last_act(cores, None)
+    }
+
     /// Forks the keeper for this many cores. Call it first in `main`, before there is a thread (a fork copies only
     /// the calling one, and with it the locks the others held), before the program pins itself (children run
     /// where the program was allowed to when it began) and before it opens anything.
     ///
+    /// `last_act` is started when the program is gone, whoever ended it, and every child with it: it puts in order
+    /// outside of this machine's processes what the program cannot any more. It has [`LAST_ACT_MAX`].
+    ///
     /// # Errors
     /// Status 3 when the machine gives no process or descriptor; status 2 for no core or over [`CORES_MAX`].
-    pub fn fork(cores: usize) -> Result<Self, Fatal> {
+    pub fn fork_with_last_act(cores: usize, last_act: Option<Command>) -> Result<Self, Fatal> {
         if cores == 0 || cores > CORES_MAX {
             return Err(Fatal::misuse(format!("a keeper serves 1 to {CORES_MAX} cores, not {cores}")));
         }
@@ -65,7 +80,7 @@ impl Keeper {
             -1 => Err(cannot(io::Error::last_os_error())),
             0 => {
                 drop(ours);
-                watch::run(theirs, heritage)
+                watch::run(theirs, heritage, last_act)
             }
             process => Ok(Self { process, seats: ours.into_iter().map(Some).collect() }),
         }

@@ -5,8 +5,8 @@
 use super::message::{self, Answer, Request};
 use super::socket::{self, check};
 use super::start::{self, Heritage};
-use super::{CHILDREN_MAX, MESSAGE_MAX};
-use machine::{ChildEvent, ChildId};
+use super::{CHILDREN_MAX, LAST_ACT_MAX, MESSAGE_MAX};
+use machine::{ChildEvent, ChildId, Command};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -52,7 +52,7 @@ enum Death {
 }
 
 /// Lives as the keeper, in the forked process, until the last socket has ended. Never returns.
-pub(super) fn run(sockets: Vec<OwnedFd>, heritage: Heritage) -> ! {
+pub(super) fn run(sockets: Vec<OwnedFd>, heritage: Heritage, last_act: Option<Command>) -> ! {
     let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let deaths = settle(&sockets)?;
         let seats =
@@ -60,7 +60,8 @@ pub(super) fn run(sockets: Vec<OwnedFd>, heritage: Heritage) -> ! {
         let (children, pids) = (BTreeMap::new(), BTreeMap::new());
         let mut watch = Watch { seats, children, pids, heritage, deaths, buffer: vec![0; MESSAGE_MAX] };
         watch.live()?;
-        watch.end()
+        watch.end()?;
+        last_act.map_or(Ok(()), |last_act| watch.act_last(&last_act))
     }));
     let status = match lived {
         Ok(Ok(())) => 0,
@@ -185,7 +186,7 @@ impl Watch {
         }
     }
 
-    fn start(&mut self, core: usize, child: ChildId, command: &machine::Command) {
+    fn start(&mut self, core: usize, child: ChildId, command: &Command) {
         let started = if self.children.len() < CHILDREN_MAX {
             start::start(command, &self.heritage)
         } else {
@@ -287,6 +288,27 @@ impl Watch {
             self.poll(RETRY_MS)?;
             self.drain_deaths();
         }
+        Ok(())
+    }
+}
+
+impl Watch {
+    /// Does what was left to be done when the program is gone, and waits for it. That it cannot be started is nobody's
+    /// news any more.
+    fn act_last(&mut self, last_act: &Command) -> io::Result<()> {
+        let Ok(started) = start::start(last_act, &self.heritage) else { return Ok(()) };
+        let begun = Instant::now();
+        while begun.elapsed() < LAST_ACT_MAX {
+            while let Some((pid, _)) = next_dead() {
+                reap_one(pid);
+            }
+            if has_no_child() {
+                return Ok(());
+            }
+            self.poll(RETRY_MS)?;
+            self.drain_deaths();
+        }
+        kill_group(started.pid, libc::SIGKILL);
         Ok(())
     }
 }
