@@ -46,8 +46,11 @@ pub struct Docker {
     pub network: Box<str>,
     /// The port on which a replica listens in its container.
     pub port: u16,
-    /// Marks what is ours, so that it is found again at the next start.
+    /// Marks what is ours, its value the network's name, so that it is found again at the next start.
     pub label: Box<str>,
+    /// Which system calls a container may make, in place of the engine's own rule: a profile's text, or `unconfined`.
+    /// Engines from 25 on forbid io_uring by theirs.
+    pub seccomp: Option<Box<str>>,
 }
 
 /// Which headers say whom a request came from.

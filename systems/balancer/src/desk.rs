@@ -7,7 +7,7 @@ use crate::docker::{self, Engine};
 use crate::fleet::{Act, Asker, Fleet};
 use crate::peer::{Said, Tenancy, conn_bits};
 use crate::probe::{News, Probes};
-use machine::{Chance, Command, ConnId, CoreId, End, Input, Now, Outbox, Seat, Signal};
+use machine::{Chance, Command, ConnId, CoreId, End, Input, Instant, Now, Outbox, Seat};
 
 /// The fleet and its instruments.
 #[derive(Debug)]
@@ -31,9 +31,7 @@ impl Desk {
     pub fn new(seat: Seat, config: &Config, chance: &Chance) -> Self {
         let fleet = Fleet::new(config, seat.cores, chance);
         let engine = match &config.driver {
-            Driver::Docker(docker) => {
-                Some(Engine::new(docker, config.waits.stop, signal_name(config.stop_signal)))
-            }
+            Driver::Docker(docker) => Some(Engine::new(docker, config.waits.stop, config.stop_signal)),
             Driver::Process { .. } | Driver::Static(_) => None,
         };
         let config = config.clone();
@@ -64,8 +62,8 @@ impl Desk {
     ) {
         match &mut self.engine {
             Some(engine) if engine.has(conn) => {
-                let news = engine.on_bytes(now, conn, input, out);
-                self.told(now, news);
+                engine.on_bytes(now, conn, input, out);
+                self.told(now);
             }
             Some(_) | None => {
                 let news = self.probes.on_bytes(conn, input, out);
@@ -78,8 +76,8 @@ impl Desk {
     pub fn on_end(&mut self, now: Now, conn: ConnId, _: End, out: &mut impl Outbox<Said = Said>) {
         match &mut self.engine {
             Some(engine) if engine.has(conn) => {
-                let news = engine.on_end(now, conn, out);
-                self.told(now, news);
+                engine.on_end(now, conn, out);
+                self.told(now);
             }
             Some(_) | None => {
                 let news = self.probes.on_end(conn, out);
@@ -117,12 +115,30 @@ impl Desk {
         }
     }
 
+    /// Looks for what is late or due.
+    pub fn tick(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        if let Some(engine) = &mut self.engine {
+            engine.tick(now, out);
+            self.told(now);
+        }
+        self.fleet.tick(now.at);
+    }
+
+    /// When [`Desk::tick`] is wanted next.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Instant> {
+        let engine = self.engine.as_ref().and_then(Engine::next_tick);
+        self.fleet.next_tick().into_iter().chain(engine).min()
+    }
+
     /// What the engine told.
-    fn told(&mut self, now: Now, news: Option<docker::News>) {
-        match news {
-            Some(docker::News::Made(tenancy, made)) => self.fleet.on_container(tenancy, made, now.at),
-            Some(docker::News::Ended(tenancy)) => self.fleet.on_ended(tenancy, now.at),
-            None => {}
+    fn told(&mut self, now: Now) {
+        for news in self.engine.as_mut().map(Engine::news).unwrap_or_default() {
+            match news {
+                docker::News::Made(tenancy, made) => self.fleet.on_container(tenancy, made, now.at),
+                docker::News::Died(id, how) => self.fleet.on_died(&id, &how, now.at),
+                docker::News::Ended(tenancy) => self.fleet.on_ended(tenancy, now.at),
+            }
         }
     }
 
@@ -151,9 +167,9 @@ impl Desk {
                     engine.create(tenancy, &name, now, out);
                 }
             }
-            Act::Discard(tenancy, id) => {
+            Act::Discard(tenancy, id, farewell) => {
                 if let Some(engine) = &mut self.engine {
-                    engine.discard(tenancy, &id, now, out);
+                    engine.discard(tenancy, &id, farewell, now, out);
                 }
             }
             Act::Beat(tenancy, at) => {
@@ -193,19 +209,5 @@ impl Desk {
     #[must_use]
     pub fn asker(core: CoreId, conn: ConnId) -> Asker {
         Asker { core, conn }
-    }
-}
-
-/// As the engine calls it.
-fn signal_name(signal: Signal) -> &'static str {
-    match signal {
-        Signal::Interrupt => "SIGINT",
-        Signal::Terminate => "SIGTERM",
-        Signal::Kill => "SIGKILL",
-        Signal::HangUp => "SIGHUP",
-        Signal::Stop => "SIGSTOP",
-        Signal::Continue => "SIGCONT",
-        Signal::User1 => "SIGUSR1",
-        Signal::User2 => "SIGUSR2",
     }
 }

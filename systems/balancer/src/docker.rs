@@ -1,101 +1,182 @@
 //! Replicas in containers: the few calls of the Docker Engine's API that a life needs, over its unix socket.
 //!
-//! A life is a row of calls: remove who had the name before, create, start, ask for the address; and at its end stop,
-//! with a grace time, and remove. Each call has a connection of its own, since they are few. Containers carry a label,
-//! so that those of an earlier run, which nobody stopped, are found at the start and removed: a replica of an unknown
-//! age is worth less than the second it takes to start another.
+//! A life is a row of calls: create, start, ask for the address; and at its end stop, with a grace time, and remove.
+//! What a row began and could not end it takes back. The engine's events tell of a container's end at once. Containers
+//! and their network carry a label with the network's name, so that those of an earlier run, which nobody stopped, are
+//! found before the first start and removed: a replica of an unknown age is worth less than the second it takes to
+//! start another. The hard thing is to touch nothing that is not ours: a container of the right name without the label
+//! is somebody else's, and stays.
 //!
-//! Nothing here is an engine's word taken on trust: answers are bounded, and what is not as expected is a sentence.
+//! Nothing here is an engine's word taken on trust: answers are bounded in bytes and in time, and what is not as
+//! expected is a sentence.
+
+mod call;
+mod rows;
 
 use crate::config::Docker;
 use crate::peer::{Said, Tenancy};
-use machine::{Address, Close, ConnId, Dial, Input, Now, Outbox};
+use call::{Call, Version, request};
+use machine::{Address, Close, ConnId, Dial, Input, Instant, Now, Outbox, Signal};
+use rows::ended;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
-use wire::Outcome;
-use wire::http::{Asked, Body, Limits, ResponseReader};
 
 /// Until the engine takes a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Bytes of an answer; the longest is the list of containers.
-const ANSWER_MAX: usize = 4 << 20;
+/// Until a call is answered, beyond what it waits for by itself.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// From the end of a stream of events to the next.
+const LISTEN_AGAIN: Duration = Duration::from_millis(500);
+
+/// Who died so soon after his start is asked for his last words.
+const YOUNG: Duration = Duration::from_secs(10);
 
 /// What became of a replica's container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     /// It runs, with its id and where it is; or why there is none.
     Made(Tenancy, Result<(Box<str>, Address), String>),
+    /// The container of this id ended by itself, and how.
+    Died(Box<str>, String),
     /// It is gone, and may be forgotten.
     Ended(Tenancy),
+}
+
+/// How a container is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// By the stop signal, and after the grace time by SIGKILL.
+    Polite,
+    /// By SIGKILL, at once.
+    Curt,
 }
 
 /// What is being asked of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
+    /// Which versions it speaks.
+    Version,
     /// The network of the replicas.
     Network,
     /// Who is left from an earlier run.
     Left,
     /// One of those goes.
     Removed,
-    /// Who has the name of a new one goes.
-    Cleared(Tenancy, Box<str>),
-    Created(Tenancy),
+    /// Who dies.
+    Events,
+    /// What one who died young had to say; its id, and how it ended.
+    LastWords(Box<str>, String),
+    /// A new one.
+    Created(Begun),
+    /// Whose container it is that has the name.
+    Looked(Begun),
+    /// One of ours that had the name goes.
+    Cleared(Begun),
     Started(Tenancy, Box<str>),
     Inspected(Tenancy, Box<str>),
+    /// What one that was made, and does not run, had to say.
+    Excused(Tenancy, Box<str>, String),
+    /// That one goes.
+    TakenBack(Tenancy, String),
     Stopped(Tenancy, Box<str>),
     Discarded(Tenancy),
 }
 
-#[derive(Debug)]
-struct Call {
-    step: Step,
-    reader: ResponseReader,
-    status: u16,
-    body: Option<Body>,
-    text: Vec<u8>,
+/// A container that is to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Begun {
+    tenancy: Tenancy,
+    name: Box<str>,
+    /// Whether the name was made free for it.
+    is_cleared: bool,
+}
+
+/// What must be done before the first start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Preparation {
+    None,
+    /// So many calls are under way.
+    Under(usize),
+    Done,
 }
 
 /// The engine, and what is under way there.
 #[derive(Debug)]
 pub struct Engine {
     config: Docker,
-    /// Seconds from the stop signal to SIGKILL.
-    grace_s: u64,
-    signal: &'static str,
-    calls: BTreeMap<ConnId, Call>,
-    /// Starts that wait until those of an earlier run are gone.
+    /// From the stop signal to SIGKILL, in whole seconds.
+    grace: Duration,
+    signal: Signal,
+    version: Option<Version>,
+    calls: BTreeMap<ConnId, Call<Step>>,
+    preparation: Preparation,
+    /// What stood in the way of it.
+    obstacle: Option<String>,
+    /// Starts that wait for it.
     waiting: Vec<(Tenancy, Box<str>)>,
-    /// Calls that must end before anything is started.
-    clearing: usize,
+    /// When containers were started, by id: those that are young.
+    young: BTreeMap<Box<str>, Instant>,
+    /// When events are to be asked for again.
+    listen_at: Option<Instant>,
+    /// Since when events are missed, in seconds of the wall's clock.
+    deaf_since: Option<u64>,
+    news: Vec<News>,
 }
 
 impl Engine {
     /// Not asked yet.
     #[must_use]
-    pub fn new(config: &Docker, grace: Duration, signal: &'static str) -> Self {
+    pub fn new(config: &Docker, grace: Duration, signal: Signal) -> Self {
         Self {
             config: config.clone(),
-            grace_s: grace.as_secs().max(1),
+            grace: Duration::from_secs(grace.as_secs().max(1)),
             signal,
+            version: None,
             calls: BTreeMap::new(),
+            preparation: Preparation::None,
+            obstacle: None,
             waiting: Vec::new(),
-            clearing: 0,
+            young: BTreeMap::new(),
+            listen_at: None,
+            deaf_since: None,
+            news: Vec::new(),
         }
+    }
+
+    /// What was heard since this was asked last.
+    pub fn news(&mut self) -> Vec<News> {
+        core::mem::take(&mut self.news)
     }
 
     /// Makes the network and finds who is left.
     pub fn begin(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
-        let labels = json!({ &*self.config.label: "" });
-        let network = json!({ "Name": self.config.network, "CheckDuplicate": true, "Labels": labels });
-        self.clearing = 2;
-        self.call(Step::Network, "POST", "/networks/create", Some(&network), now, out);
-        let filter = json!({ "label": [self.config.label] }).to_string();
+        self.preparation = Preparation::Under(1);
+        self.obstacle = None;
+        self.ask(Step::Version, "GET", "/version", None, now, out);
+    }
+
+    /// The version is known: the rest of the preparation.
+    fn prepare(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        self.preparation = Preparation::Under(3);
+        let network = json!({ "Name": self.config.network, "CheckDuplicate": true, "Labels": self.labels() });
+        self.ask(Step::Network, "POST", "/networks/create", Some(&network), now, out);
+        let filter = json!({ "label": [self.label()] }).to_string();
         let path = format!("/containers/json?all=true&filters={}", escaped(&filter));
-        self.call(Step::Left, "GET", &path, None, now, out);
+        self.ask(Step::Left, "GET", &path, None, now, out);
+        self.listen(now, out);
+        self.one_less(now, out);
+    }
+
+    /// Asks to be told of every container of ours that dies.
+    fn listen(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        self.listen_at = None;
+        let filter = json!({ "label": [self.label()], "type": ["container"], "event": ["die"] }).to_string();
+        let since = self.deaf_since.take().map(|since| format!("&since={since}")).unwrap_or_default();
+        let path = format!("/events?filters={}{since}", escaped(&filter));
+        self.ask(Step::Events, "GET", &path, None, now, out);
     }
 
     /// Whether this connection is one of ours.
@@ -106,20 +187,49 @@ impl Engine {
 
     /// Makes a container of that name, and starts it.
     pub fn create(&mut self, tenancy: Tenancy, name: &str, now: Now, out: &mut impl Outbox<Said = Said>) {
-        if self.clearing > 0 {
-            return self.waiting.push((tenancy, name.into()));
+        match self.preparation {
+            Preparation::Done => {
+                let begun = Begun { tenancy, name: name.into(), is_cleared: false };
+                self.make(begun, now, out);
+            }
+            Preparation::Under(_) => self.waiting.push((tenancy, name.into())),
+            Preparation::None => {
+                self.waiting.push((tenancy, name.into()));
+                self.begin(now, out);
+            }
         }
-        let path = format!("/containers/{name}?force=true");
-        self.call(Step::Cleared(tenancy, name.into()), "DELETE", &path, None, now, out);
     }
 
-    /// Stops a container, and removes it.
-    pub fn discard(&mut self, tenancy: Tenancy, id: &str, now: Now, out: &mut impl Outbox<Said = Said>) {
-        let path = format!("/containers/{id}/stop?t={}", self.grace_s);
-        self.call(Step::Stopped(tenancy, id.into()), "POST", &path, None, now, out);
+    fn make(&mut self, begun: Begun, now: Now, out: &mut impl Outbox<Said = Said>) {
+        let path = format!("/containers/create?name={}", begun.name);
+        let asked = self.container(begun.tenancy, &begun.name);
+        self.ask(Step::Created(begun), "POST", &path, Some(&asked), now, out);
     }
 
-    fn call(
+    /// Ends a container, and removes it.
+    pub fn discard(
+        &mut self,
+        tenancy: Tenancy,
+        id: &str,
+        farewell: Farewell,
+        now: Now,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
+        self.young.remove(id);
+        match farewell {
+            Farewell::Polite => {
+                let path = format!("/containers/{id}/stop?t={}", self.grace.as_secs());
+                self.ask(Step::Stopped(tenancy, id.into()), "POST", &path, None, now, out);
+            }
+            Farewell::Curt => self.remove(Step::Discarded(tenancy), id, now, out),
+        }
+    }
+
+    fn remove(&mut self, step: Step, id: &str, now: Now, out: &mut impl Outbox<Said = Said>) {
+        self.ask(step, "DELETE", &format!("/containers/{id}?force=true&v=true"), None, now, out);
+    }
+
+    fn ask(
         &mut self,
         step: Step,
         method: &str,
@@ -128,18 +238,19 @@ impl Engine {
         now: Now,
         out: &mut impl Outbox<Said = Said>,
     ) {
+        let version = match step {
+            Step::Version => None,
+            _ => self.version.or(Some(Version::of(&Value::Null))),
+        };
+        let by = match step {
+            Step::Events => None,
+            Step::Stopped(..) => Some(now.at + self.grace + ANSWER),
+            _ => Some(now.at + ANSWER),
+        };
         let to = Address::Unix(self.config.socket.clone());
         let conn = out.dial(Dial { to, from: None, tls: None, by: now.at + CONNECT });
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let head = format!(
-            "{method} /v1.41{path} HTTP/1.1\r\nHost: docker\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
-        out.write(conn, head.as_bytes());
-        out.write(conn, body.as_bytes());
-        let reader = ResponseReader::new(Limits::default());
-        self.calls.insert(conn, Call { step, reader, status: 0, body: None, text: Vec::new() });
+        out.write(conn, request(method, version, path, body).as_bytes());
+        self.calls.insert(conn, Call::new(step, by));
     }
 
     /// Bytes of the engine.
@@ -149,173 +260,156 @@ impl Engine {
         conn: ConnId,
         input: &mut Input<'_>,
         out: &mut impl Outbox<Said = Said>,
-    ) -> Option<News> {
-        let call = self.calls.get_mut(&conn)?;
-        match call.read(input) {
-            Ok(false) => None,
+    ) {
+        let Some(call) = self.calls.get_mut(&conn) else { return };
+        let read = call.read(input);
+        if call.step == Step::Events && call.is_well() {
+            let events = call.lines();
+            self.deaths(&events, now, out);
+        }
+        match read {
+            Ok(false) => {}
             Ok(true) => {
-                let call = self.calls.remove(&conn)?;
-                out.close(conn, Close::Flushed);
-                self.answered(call, now, out)
+                if let Some(call) = self.calls.remove(&conn) {
+                    out.close(conn, Close::Flushed);
+                    self.answered(call, now, out);
+                }
             }
             Err(why) => {
                 input.used(input.bytes().len());
-                self.failed(conn, &why, now, out)
+                self.failed(conn, &why, now, out);
             }
         }
     }
 
     /// The engine's side ended, or never was.
-    pub fn on_end(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) -> Option<News> {
-        let call = self.calls.get_mut(&conn)?;
-        if call.body.as_mut().is_some_and(|body| body.end().is_ok()) {
-            let call = self.calls.remove(&conn)?;
+    pub fn on_end(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
+        let Some(call) = self.calls.get_mut(&conn) else { return };
+        if !call.end() {
+            let why = format!("no Docker Engine answers at {}", self.config.socket);
+            return self.failed(conn, &why, now, out);
+        }
+        if let Some(call) = self.calls.remove(&conn) {
             out.close(conn, Close::Now);
-            return self.answered(call, now, out);
-        }
-        let why = format!("the engine at {} ended the connection without an answer", self.config.socket);
-        self.failed(conn, &why, now, out)
-    }
-
-    fn failed(
-        &mut self,
-        conn: ConnId,
-        why: &str,
-        now: Now,
-        out: &mut impl Outbox<Said = Said>,
-    ) -> Option<News> {
-        let call = self.calls.remove(&conn)?;
-        out.close(conn, Close::Now);
-        match call.step {
-            Step::Network | Step::Left | Step::Removed => {
-                self.cleared(now, out);
-                None
-            }
-            Step::Cleared(tenancy, _)
-            | Step::Created(tenancy)
-            | Step::Started(tenancy, _)
-            | Step::Inspected(tenancy, _) => {
-                Some(News::Made(tenancy, Err(format!("has no container: {why}"))))
-            }
-            Step::Stopped(tenancy, _) | Step::Discarded(tenancy) => Some(News::Ended(tenancy)),
+            self.answered(call, now, out);
         }
     }
 
-    /// A whole answer: what it says, and the next call of the row.
-    fn answered(&mut self, call: Call, now: Now, out: &mut impl Outbox<Said = Said>) -> Option<News> {
-        let is_well = matches!(call.status, 200..=299 | 304);
-        let said: Value = serde_json::from_slice(&call.text).unwrap_or(Value::Null);
-        let why = || {
-            let words = said["message"].as_str().unwrap_or("no reason");
-            format!("has no container: the engine answered {}: {words}", call.status)
-        };
-        match call.step {
-            Step::Network | Step::Removed => {
-                self.cleared(now, out);
-                None
-            }
-            Step::Left => {
-                let left: Vec<&str> =
-                    said.as_array().into_iter().flatten().filter_map(|each| each["Id"].as_str()).collect();
-                self.clearing += left.len();
-                for id in left {
-                    let path = format!("/containers/{id}?force=true");
-                    self.call(Step::Removed, "DELETE", &path, None, now, out);
+    /// Looks for what is late or due.
+    pub fn tick(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        let is_late = |call: &Call<Step>| call.by.is_some_and(|by| by <= now.at);
+        let late: Vec<ConnId> =
+            self.calls.iter().filter(|(_, call)| is_late(call)).map(|(conn, _)| *conn).collect();
+        for conn in late {
+            let why = format!("the engine at {} did not answer in time", self.config.socket);
+            self.failed(conn, &why, now, out);
+        }
+        self.young.retain(|_, since| now.at.since(*since) < YOUNG);
+        if self.listen_at.is_some_and(|at| at <= now.at) {
+            self.listen(now, out);
+        }
+    }
+
+    /// When [`Engine::tick`] is wanted next.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Instant> {
+        self.calls.values().filter_map(|call| call.by).chain(self.listen_at).min()
+    }
+
+    /// Containers of ours that ended.
+    fn deaths(&mut self, events: &[Value], now: Now, out: &mut impl Outbox<Said = Said>) {
+        for event in events {
+            let Some(id) = event["Actor"]["ID"].as_str().filter(|id| is_id(id)) else { continue };
+            let how = ended(event["Actor"]["Attributes"]["exitCode"].as_str());
+            match self.young.remove(id) {
+                Some(since) if now.at.since(since) < YOUNG => {
+                    self.ask_last_words(Step::LastWords(id.into(), how), id, now, out)
                 }
-                self.cleared(now, out);
-                None
+                Some(_) | None => self.news.push(News::Died(id.into(), how)),
             }
-            // That there is none of that name is as good.
-            Step::Cleared(tenancy, name) => {
-                let path = format!("/containers/create?name={name}");
-                let asked = self.container(tenancy, &name);
-                self.call(Step::Created(tenancy), "POST", &path, Some(&asked), now, out);
-                None
-            }
-            Step::Created(tenancy) => match said["Id"].as_str().filter(|id| is_well && is_id(id)) {
-                Some(id) => {
-                    let path = format!("/containers/{id}/start");
-                    self.call(Step::Started(tenancy, id.into()), "POST", &path, None, now, out);
-                    None
-                }
-                None => Some(News::Made(tenancy, Err(why()))),
-            },
-            Step::Started(tenancy, id) if is_well => {
-                let path = format!("/containers/{id}/json");
-                self.call(Step::Inspected(tenancy, id), "GET", &path, None, now, out);
-                None
-            }
-            Step::Started(tenancy, _) => Some(News::Made(tenancy, Err(why()))),
-            Step::Inspected(tenancy, id) => {
-                let networks = &said["NetworkSettings"]["Networks"][&*self.config.network];
-                let ip = networks["IPAddress"].as_str().and_then(|ip| ip.parse().ok());
-                let made = match ip {
-                    Some(ip) => Ok((id, Address::Ip(SocketAddr::new(ip, self.config.port)))),
-                    None => Err("has no container that runs: it ended at once, or has no address".to_owned()),
-                };
-                Some(News::Made(tenancy, made))
-            }
-            Step::Stopped(tenancy, id) => {
-                let path = format!("/containers/{id}?force=true");
-                self.call(Step::Discarded(tenancy), "DELETE", &path, None, now, out);
-                None
-            }
-            Step::Discarded(tenancy) => Some(News::Ended(tenancy)),
         }
     }
 
-    fn container(&self, tenancy: Tenancy, name: &str) -> Value {
-        let id = tenancy.life;
-        json!({
-            "Image": self.config.image,
-            "Hostname": name,
-            "Env": [format!("SERVER_ID={id}"), format!("RINGWISE_ID={id}"), format!("RINGWISE_PORT={}", self.config.port)],
-            "Labels": { &*self.config.label: "" },
-            "StopSignal": self.signal,
-            "HostConfig": { "NetworkMode": self.config.network },
-        })
+    fn ask_last_words(&mut self, step: Step, id: &str, now: Now, out: &mut impl Outbox<Said = Said>) {
+        let path = format!("/containers/{id}/logs?stdout=true&stderr=true&tail=5");
+        self.ask(step, "GET", &path, None, now, out);
+    }
+
+    /// The stream of events is at its end.
+    fn deaf(&mut self, now: Now) {
+        self.listen_at = Some(now.at + LISTEN_AGAIN);
+        self.deaf_since = Some(now.wall.millis() / 1000);
     }
 
     /// One call less stands before the first start.
-    fn cleared(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
-        self.clearing = self.clearing.saturating_sub(1);
-        if self.clearing == 0 {
-            for (tenancy, name) in core::mem::take(&mut self.waiting) {
-                self.create(tenancy, &name, now, out);
+    fn one_less(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        match &mut self.preparation {
+            Preparation::Under(calls) if *calls > 1 => return *calls -= 1,
+            Preparation::Under(_) => {}
+            Preparation::None | Preparation::Done => return,
+        }
+        let waiting = core::mem::take(&mut self.waiting);
+        match self.obstacle.take() {
+            None => {
+                self.preparation = Preparation::Done;
+                for (tenancy, name) in waiting {
+                    self.create(tenancy, &name, now, out);
+                }
+            }
+            Some(why) => {
+                self.preparation = Preparation::None;
+                for (tenancy, _) in waiting {
+                    self.unmade(tenancy, &format!("has no container: {why}"));
+                }
             }
         }
     }
+
+    fn labels(&self) -> Value {
+        json!({ &*self.config.label: self.config.network })
+    }
+
+    fn label(&self) -> String {
+        format!("{}={}", self.config.label, self.config.network)
+    }
+
+    fn container(&self, tenancy: Tenancy, name: &str) -> Value {
+        let (id, port) = (tenancy.life, self.config.port);
+        let security: Vec<String> =
+            self.config.seccomp.iter().map(|profile| format!("seccomp={profile}")).collect();
+        json!({
+            "Image": self.config.image,
+            "Hostname": name,
+            "Env": [
+                format!("SERVER_ID={id}"),
+                format!("RINGWISE_ID={id}"),
+                format!("RINGWISE_PORT={port}"),
+                "RINGWISE_LISTEN=0.0.0.0",
+            ],
+            "Labels": self.labels(),
+            "StopSignal": signal_name(self.signal),
+            "HostConfig": {
+                "NetworkMode": self.config.network,
+                "SecurityOpt": security,
+                // Rings lock memory, which the kernel counts for all containers of a user together: within the usual
+                // 8 MiB the third replica would find none.
+                "CapAdd": ["IPC_LOCK"],
+            },
+        })
+    }
 }
 
-impl Call {
-    /// Takes what has come; true when the answer is whole.
-    fn read(&mut self, input: &mut Input<'_>) -> Result<bool, String> {
-        let wrong = |fault: wire::http::Fault| format!("the engine's answer is not HTTP: {fault}");
-        loop {
-            let bytes = input.bytes();
-            let Some(body) = &mut self.body else {
-                match self.reader.next(bytes, Asked::Plain) {
-                    Outcome::Done { value, used } if value.is_interim() => input.used(used),
-                    Outcome::Done { value, used } => {
-                        self.status = value.status;
-                        self.body = Some(Body::new(value.framing, Limits::default()));
-                        input.used(used);
-                    }
-                    Outcome::Partial { need: _ } => return Ok(false),
-                    Outcome::Fault(fault) => return Err(wrong(fault)),
-                }
-                continue;
-            };
-            if body.is_done() || bytes.is_empty() {
-                return Ok(body.is_done());
-            }
-            let piece = body.next(bytes).map_err(wrong)?;
-            self.text.extend_from_slice(&bytes[piece.payload]);
-            input.used(piece.used);
-            if self.text.len() > ANSWER_MAX {
-                return Err("the engine's answer is too long".into());
-            }
-        }
+/// As the engine calls it.
+const fn signal_name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Interrupt => "SIGINT",
+        Signal::Terminate => "SIGTERM",
+        Signal::Kill => "SIGKILL",
+        Signal::HangUp => "SIGHUP",
+        Signal::Stop => "SIGSTOP",
+        Signal::Continue => "SIGCONT",
+        Signal::User1 => "SIGUSR1",
+        Signal::User2 => "SIGUSR2",
     }
 }
 

@@ -13,6 +13,7 @@ mod watch;
 
 use crate::config::{Config, Driver};
 use crate::control::{self, Asked, Refused, Verb};
+use crate::docker::Farewell;
 use crate::names;
 use crate::peer::{Change, Tenancy};
 use crate::spread::{Seat, Way, slots512};
@@ -38,8 +39,8 @@ pub enum Act {
     Spawn(Tenancy, u16),
     /// Make a container and start it, and say [`Fleet::on_container`].
     Create(Tenancy, Box<str>),
-    /// Stop and remove a container, and say [`Fleet::on_ended`].
-    Discard(Tenancy, Box<str>),
+    /// End and remove a container, and say [`Fleet::on_ended`].
+    Discard(Tenancy, Box<str>, Farewell),
     /// Ask for a heartbeat, and say [`Fleet::on_beat`].
     Beat(Tenancy, Address),
     /// Nobody waits for that heartbeat any more.

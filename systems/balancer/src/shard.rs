@@ -177,7 +177,7 @@ impl Shard for Balancer {
         match timer {
             FLEET => {
                 if let Some(desk) = &mut self.desk {
-                    desk.fleet.tick(now.at);
+                    desk.tick(now, out);
                 }
             }
             SWEEP => {
@@ -317,7 +317,7 @@ impl Balancer {
         }
         if let Some(desk) = &mut self.desk {
             desk.work(now, out);
-            out.wake(FLEET, desk.fleet.next_tick());
+            out.wake(FLEET, desk.next_tick());
         }
         let is_ended = self.desk.as_ref().is_none_or(Desk::is_ended);
         if self.is_quiet && is_ended && !self.is_drained {

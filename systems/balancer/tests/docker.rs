@@ -24,7 +24,10 @@ impl Engine {
     fn answer(&mut self, call: &str, body: &str) -> (u16, String) {
         self.calls.push(call.to_owned());
         let (method, path) = call.split_once(' ').expect("a method and a path");
-        let path = path.strip_prefix("/v1.41").expect("a version");
+        if path == "/version" {
+            return (200, r#"{"ApiVersion":"1.52","MinAPIVersion":"1.44"}"#.into());
+        }
+        let path = path.strip_prefix("/v1.44").expect("the oldest version that both know");
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         match (method, parts.as_slice()) {
@@ -40,7 +43,9 @@ impl Engine {
             }
             ("POST", ["containers", "create"]) => {
                 let name = query.strip_prefix("name=").expect("a name").to_owned();
-                assert!(self.containers.values().all(|(other, _)| *other != name), "a name is free");
+                if let Some((id, _)) = self.containers.iter().find(|(_, (other, _))| *other == name) {
+                    return (409, format!("{{\"message\":\"{name} is in use by {id}\"}}"));
+                }
                 self.made += 1;
                 let id = format!("{:04x}", self.made);
                 self.containers.insert(id.clone(), (name, false));
@@ -49,6 +54,13 @@ impl Engine {
             ("POST", ["containers", id, "start"]) => {
                 self.containers.get_mut(*id).expect("it was made").1 = true;
                 (204, String::new())
+            }
+            ("GET", ["containers", name, "json"]) if !self.containers.contains_key(*name) => {
+                let found = self.containers.iter().find(|(_, (other, _))| other == name);
+                match found {
+                    Some((id, _)) => (200, format!("{{\"Id\":\"{id}\",\"Config\":{{\"Labels\":{{}}}}}}")),
+                    None => (404, "{}".into()),
+                }
             }
             ("GET", ["containers", id, "json"]) => {
                 let number = u16::from_str_radix(id, 16).expect("an id");
@@ -59,11 +71,10 @@ impl Engine {
                 self.containers.get_mut(*id).expect("it was made").1 = false;
                 (204, String::new())
             }
-            ("DELETE", ["containers", key]) => {
-                let before = self.containers.len();
-                self.containers.retain(|id, (name, _)| id != key && name != key);
-                if self.containers.len() < before { (204, String::new()) } else { (404, "{}".into()) }
-            }
+            ("DELETE", ["containers", id]) => match self.containers.remove(*id) {
+                Some(_) => (204, String::new()),
+                None => (404, "{}".into()),
+            },
             _ => panic!("the engine knows no {call}"),
         }
     }
@@ -78,6 +89,10 @@ fn serve(engine: Rc<RefCell<Engine>>) -> impl FnMut(Client, &mut Vec<u8>, &mut S
             return;
         }
         let call: Vec<&str> = head.split(' ').take(2).collect();
+        if call[1].contains("/events?") {
+            heard.clear();
+            return say.bytes(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        }
         let (status, answer) = engine.borrow_mut().answer(&call.join(" "), body);
         heard.clear();
         let framing =
@@ -101,6 +116,7 @@ fn world(seed: u64, image: &str, replicas: usize, engine: &Rc<RefCell<Engine>>) 
         network: "net".into(),
         port: 5000,
         label: "ringwise.test".into(),
+        seccomp: None,
     };
     let mut config = Config::new(at(5000), at(5001), Driver::Docker(docker));
     config.replicas = replicas;
@@ -157,6 +173,18 @@ fn containers_of_an_earlier_run_go_and_new_ones_come_and_go() {
         world.run_until(|_| engine.borrow().containers.len() == 2);
         assert_eq!(names(&engine), ["S5", "Server-2"]);
     });
+}
+
+#[test]
+fn a_container_of_the_name_that_is_somebody_elses_stays() {
+    let engine = Rc::new(RefCell::new(Engine::default()));
+    let mut world = world(1, "hello", 0, &engine);
+    let told = ask(&mut world, &change("POST", "/add", r#"{"n":1,"hostnames":["S4"]}"#));
+    assert!(told.contains(r#"["S4"]"#), "{told}");
+    engine.borrow_mut().containers.insert("ffff".into(), ("S5".into(), true));
+    let told = ask(&mut world, &change("POST", "/add", r#"{"n":1,"hostnames":["S5"]}"#));
+    assert!(told.contains("there is a container S5 that is not of network net"), "{told}");
+    assert_eq!(names(&engine), ["S4", "S5"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 use super::replica::{Beat, Replica, State};
 use super::{Act, Fleet};
 use crate::config::Driver;
+use crate::docker::Farewell;
 use crate::peer::{Change, Tenancy};
 use machine::{Address, ChildEvent, ChildId, Instant, Signal};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -121,7 +122,7 @@ impl Fleet {
     ) {
         let Some(index) = self.find(tenancy) else {
             if let Ok((id, _)) = made {
-                self.acts.push(Act::Discard(tenancy, id));
+                self.acts.push(Act::Discard(tenancy, id, Farewell::Curt));
             }
             return;
         };
@@ -133,11 +134,28 @@ impl Fleet {
                 replica.beat = Beat::Due(now);
                 match replica.state {
                     State::Starting { .. } => self.watch(index, now),
-                    _ => self.discard(index, now),
+                    _ => self.discard(index, Farewell::Curt, now),
                 }
             }
-            Err(why) => self.ended(index, &why, now),
+            Err(why) => {
+                match self.replicas[index].state {
+                    State::Starting { .. } => self.fail(index, &why, now),
+                    _ => self.ended(index, &why, now),
+                }
+                self.tick(now);
+            }
         }
+    }
+
+    /// A container ended by itself.
+    pub fn on_died(&mut self, id: &str, how: &str, now: Instant) {
+        let found = self.replicas.iter().position(|each| each.container.as_deref() == Some(id));
+        let Some(index) = found else { return };
+        match self.replicas[index].state {
+            State::Starting { .. } => self.fail(index, &format!("{how} before it answered"), now),
+            _ => self.lose(index, how, now),
+        }
+        self.tick(now);
     }
 
     /// A container is gone.
@@ -199,7 +217,7 @@ impl Fleet {
         if replica.child.is_some() {
             self.kill_child(index, now);
         } else if replica.container.is_some() {
-            self.discard(index, now);
+            self.discard(index, Farewell::Curt, now);
         } else {
             self.rest(index, now);
         }
@@ -237,7 +255,7 @@ impl Fleet {
             self.acts.push(Act::Signal(child, signal));
             replica.enter(State::Stopping { until }, now);
         } else if replica.container.is_some() {
-            self.discard(index, now);
+            self.discard(index, Farewell::Polite, now);
         } else {
             self.rest(index, now);
         }
@@ -251,10 +269,10 @@ impl Fleet {
         replica.enter(State::Dying, now);
     }
 
-    fn discard(&mut self, index: usize, now: Instant) {
+    fn discard(&mut self, index: usize, farewell: Farewell, now: Instant) {
         let replica = &mut self.replicas[index];
         let id = replica.container.take().unwrap_or_default();
-        self.acts.push(Act::Discard(replica.tenancy, id));
+        self.acts.push(Act::Discard(replica.tenancy, id, farewell));
         replica.enter(State::Dying, now);
     }
 }
