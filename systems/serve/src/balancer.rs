@@ -1,6 +1,7 @@
 //! The program `balancer`: its options, and what they mean.
 
 use crate::options::{self, Common};
+use crate::sweep::{self, Sweep};
 use crate::values::span;
 use crate::{doctor, logs};
 use balancer::config::{Docker, Driver, KeyFrom, Telling, Waits, Watching};
@@ -9,7 +10,7 @@ use balancer::spread::Way;
 use balancer::spread::slots512::Pair;
 use balancer::{Balancer, Config};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use machine::{Address, Signal};
+use machine::{Address, Command, Signal};
 use reactor::{Doors, Fatal, Keeper, Plan, allowed_cores, fatal};
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -32,14 +33,41 @@ enum What {
     Serve(Box<Serve>),
     /// Be a replica that says hello: what `serve` starts by default
     Replica(BeReplica),
+    /// Remove containers and networks that a killed balancer left at a Docker engine
+    Sweep(Engine),
     /// Say what this machine lacks, each with the line to type
     Doctor,
+}
+
+/// Where containers are.
+#[derive(Args)]
+struct Engine {
+    /// The engine's socket, for --driver docker
+    #[arg(long, env = "RINGWISE_DOCKER_SOCKET", default_value = "/var/run/docker.sock", value_name = "PATH")]
+    docker_socket: String,
+    /// The network of the replicas, made when it is not there
+    #[arg(long, env = "RINGWISE_DOCKER_NETWORK", default_value = "ringwise")]
+    docker_network: String,
+}
+
+impl Engine {
+    fn sweep(&self) -> Sweep {
+        Sweep { socket: self.docker_socket.clone().into(), network: self.docker_network.clone() }
+    }
+
+    /// What the keeper does when the program is gone, whoever ended it.
+    fn last_act(&self) -> Result<Command, Fatal> {
+        let words =
+            ["sweep", "--docker-socket", &self.docker_socket, "--docker-network", &self.docker_network];
+        let args = words.into_iter().map(Into::into).collect();
+        Ok(Command { program: own_program()?.into(), args, ..Command::default() })
+    }
 }
 
 #[derive(Args)]
 struct BeReplica {
     /// Where to listen
-    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDR")]
+    #[arg(long, env = "RINGWISE_LISTEN", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "ADDR")]
     listen: IpAddr,
     /// The port
     #[arg(long, env = "RINGWISE_PORT", default_value_t = 5000)]
@@ -114,15 +142,15 @@ struct Run {
     /// A replica that somebody else runs; again for each
     #[arg(long, env = "RINGWISE_REPLICA_ADDRESS", value_name = "HOST:PORT", value_delimiter = ',')]
     replica_address: Vec<String>,
-    /// The engine's socket, for --driver docker
-    #[arg(long, env = "RINGWISE_DOCKER_SOCKET", default_value = "/var/run/docker.sock", value_name = "PATH")]
-    docker_socket: String,
+    #[command(flatten)]
+    engine: Engine,
     /// The image of a replica
     #[arg(long, env = "RINGWISE_DOCKER_IMAGE", default_value = "ringwise-replica")]
     docker_image: String,
-    /// The network of the replicas, made when it is not there
-    #[arg(long, env = "RINGWISE_DOCKER_NETWORK", default_value = "ringwise")]
-    docker_network: String,
+    /// Which system calls a replica may make: a profile, or unconfined; the engine's own rule when none is given, which
+    /// forbids io_uring from engine 25 on
+    #[arg(long, env = "RINGWISE_DOCKER_SECCOMP", value_name = "FILE|unconfined")]
+    docker_seccomp: Option<String>,
     /// The port of a replica in its container
     #[arg(long, env = "RINGWISE_DOCKER_PORT", default_value_t = 5000)]
     docker_port: u16,
@@ -315,6 +343,9 @@ pub fn main() -> ! {
     let outcome = options::parse::<Typed>().and_then(|typed| match typed.what {
         What::Serve(asked) => serve(&asked),
         What::Replica(asked) => be_replica(&asked),
+        What::Sweep(engine) => engine.sweep().run().map(|(containers, networks)| {
+            let _ = writeln!(std::io::stdout(), "{containers} containers and {networks} networks removed");
+        }),
         What::Doctor => doctor::show(CLIENTS),
     });
     match outcome {
@@ -345,11 +376,12 @@ impl Serve {
                 }
             }
             DriverName::Docker => Ok(Driver::Docker(Docker {
-                socket: run.docker_socket.as_str().into(),
+                socket: run.engine.docker_socket.as_str().into(),
                 image: run.docker_image.as_str().into(),
-                network: run.docker_network.as_str().into(),
+                network: run.engine.docker_network.as_str().into(),
                 port: run.docker_port,
-                label: "ringwise.balancer".into(),
+                label: sweep::LABEL.into(),
+                seccomp: run.docker_seccomp.as_deref().map(seccomp).transpose()?,
             })),
         }
     }
@@ -428,11 +460,28 @@ impl Serve {
     }
 }
 
+/// A profile of system calls as the engine takes it: the text itself.
+fn seccomp(named: &str) -> Result<Box<str>, Fatal> {
+    if named == "unconfined" {
+        return Ok(named.into());
+    }
+    let text = std::fs::read_to_string(named).map_err(|error| Fatal::misuse(format!("{named}: {error}")))?;
+    match serde_json::from_str::<serde_json::Value>(&text) {
+        Ok(profile) => Ok(profile.to_string().into()),
+        Err(error) => Err(Fatal::misuse(format!("{named} is no profile of system calls: {error}"))),
+    }
+}
+
+/// This program, to be started again as something else.
+fn own_program() -> Result<String, Fatal> {
+    let program = std::env::current_exe()
+        .map_err(|error| Fatal::machine(format!("cannot find this program to start it again: {error}")))?;
+    Ok(program.to_string_lossy().into_owned())
+}
+
 /// The command that starts a replica of ours.
 fn own_replica() -> Result<Vec<Box<str>>, Fatal> {
-    let program = std::env::current_exe()
-        .map_err(|error| Fatal::machine(format!("cannot find this program to start replicas: {error}")))?;
-    let program = program.to_string_lossy().into_owned();
+    let program = own_program()?;
     let words = ["replica", "--listen", "{host}", "--port", "{port}", "--id", "{id}"];
     Ok(std::iter::once(program.as_str()).chain(words).map(Into::into).collect())
 }
@@ -452,7 +501,15 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     let cores = common.cores();
     let count = if cores.is_empty() { allowed_cores().len() } else { cores.len() };
     // Before anything is opened, and before there is a thread.
-    let keeper = Keeper::fork(count)?;
+    let last_act = match asked.run.driver {
+        DriverName::Docker => {
+            asked.run.engine.sweep().find_engine()?;
+            Some(asked.run.engine.last_act()?)
+        }
+        DriverName::Process | DriverName::Static => None,
+    };
+    let keeper = Keeper::fork_with_last_act(count, last_act)?;
+    doctor::before_start(count, CLIENTS)?;
     let doors = Doors::default();
     let traffic = doors.reserve(SocketAddr::new(common.listen, asked.port))?;
     let admin = doors.reserve(SocketAddr::new(asked.admin_listen, asked.admin_port))?;
@@ -472,6 +529,7 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
 }
 
 fn be_replica(asked: &BeReplica) -> Result<(), Fatal> {
+    doctor::before_start(1, 0)?;
     let doors = Doors::default();
     let listen = doors.reserve(SocketAddr::new(asked.listen, asked.port))?;
     let mut plan = Plan::new("replica", replica::Config { listen: listen.into(), id: asked.id });

@@ -10,6 +10,8 @@ pub mod doctor;
 pub mod doors;
 pub mod logs;
 pub mod options;
+#[cfg(feature = "balancer")]
+pub mod sweep;
 pub mod values;
 
 #[cfg(feature = "dht")]
