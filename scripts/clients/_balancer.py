@@ -77,7 +77,7 @@ class Balancer:
     def settled(self, count):
         """Waits until so many replicas are healthy."""
         healthy = lambda: [each for each in self.replicas().values() if each["state"] == "healthy"]
-        until(lambda: len(healthy()) == count, f"{count} healthy replicas, not {self.replicas()}")
+        until(lambda: len(healthy()) == count, lambda: f"{count} healthy replicas, not {self.replicas()}")
 
     def child_pids(self):
         """Process ids of the replicas, by the port that each was given."""
@@ -100,7 +100,7 @@ def until(holds, what):
     """Waits for something that must come to hold."""
     late = time.monotonic() + PATIENCE_SECONDS
     while not holds():
-        assert time.monotonic() < late, f"waited {PATIENCE_SECONDS} s: {what}"
+        assert time.monotonic() < late, f"waited {PATIENCE_SECONDS} s: {what() if callable(what) else what}"
         time.sleep(0.02)
 
 

@@ -13,6 +13,7 @@ from _balancer import Balancer, alive, descendants, until
 
 GIGABYTE = 1 << 30
 PART = bytes(range(256)) * 1024
+PARTS = GIGABYTE // len(PART)
 MEMORY_MAX = 64 << 20
 STALL_SECONDS = 2
 
@@ -76,10 +77,12 @@ def watched(balancer, work):
     return most - before
 
 
-def test_a_gigabyte_down_to_a_client_that_stalls():
+def test_a_gigabyte_down_when_either_side_stalls():
     def serve(conn, head, rest):
         conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % GIGABYTE)
-        for _ in range(GIGABYTE // len(PART)):
+        for part in range(PARTS):
+            if part == PARTS // 2:
+                time.sleep(STALL_SECONDS)
             conn.sendall(PART)
 
     with beside(Origin(serve)) as balancer:
@@ -107,12 +110,12 @@ def test_a_gigabyte_down_to_a_client_that_stalls():
 
 def whole():
     seen = hashlib.sha256()
-    for _ in range(GIGABYTE // len(PART)):
+    for _ in range(PARTS):
         seen.update(PART)
     return seen.digest()
 
 
-def test_a_gigabyte_up_in_chunks_to_a_replica_that_stalls():
+def test_a_gigabyte_up_in_chunks_when_either_side_stalls():
     told = []
 
     def serve(conn, head, rest):
@@ -143,7 +146,9 @@ def test_a_gigabyte_up_in_chunks_to_a_replica_that_stalls():
             with socket.create_connection(balancer.http) as conn:
                 conn.sendall(b"POST /big HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
                 chunk = b"%x\r\n" % len(PART) + PART + b"\r\n"
-                for _ in range(GIGABYTE // len(PART)):
+                for part in range(PARTS):
+                    if part == PARTS // 2:
+                        time.sleep(STALL_SECONDS)
                     conn.sendall(chunk)
                 conn.sendall(b"0\r\n\r\n")
                 assert conn.recv(65536).endswith(b"\r\n\r\nok")

@@ -1,9 +1,14 @@
 """The control interface as other programs use it: words, statuses, and additions that are taken back."""
 
+import asyncio
+import os
+import pathlib
 import sys
+import tempfile
 
 import _server
-from _balancer import Balancer, until
+from _balancer import Balancer, alive, descendants, until
+from balancer_load import Load
 
 FAILURE = {"status": "failure"}
 
@@ -66,6 +71,78 @@ def test_what_does_not_start_is_taken_back_with_its_reason():
         assert status == 400 and body["message"].endswith("did not answer within 0.5 s"), body
         assert balancer.names() == []
         assert balancer.replicas() == {}
+
+
+# Takes connections, notes what is asked, and says what it is told to: nothing, or an answer.
+STAND_IN = """
+import socket, sys, threading
+port, said, notes = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+listener = socket.create_server(("127.0.0.1", port), backlog=64)
+def attend(conn):
+    with open(notes, "ab") as file:
+        file.write(conn.recv(65536).split(b"\\r\\n")[0] + b"\\n")
+    if said:
+        conn.sendall(said.encode())
+        conn.close()
+    kept.append(conn)
+kept = []
+while True:
+    threading.Thread(target=attend, args=(listener.accept()[0],), daemon=True).start()
+"""
+
+
+def test_nothing_is_routed_to_what_did_not_start():
+    """Under load, additions of programs that are not there, end at once, hang or are unwell: each is taken back whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        program, notes = pathlib.Path(folder, "replica"), pathlib.Path(folder, "notes")
+        pathlib.Path(folder, "stand_in.py").write_text(STAND_IN)
+
+        def become(line):
+            program.unlink(missing_ok=True)
+            program.write_text(f"#!/bin/sh\n{line}\n")
+            program.chmod(0o755)
+
+        become(f'exec {os.path.abspath(sys.argv[1])} replica --port "$1" --id "$2"')
+        stand_in = f'exec {sys.executable} {folder}/stand_in.py "$1"'
+        unwell = "HTTP/1.1 503 Busy\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n"
+        command = f"{program} {{port}} {{id}}"
+        with Balancer("--replicas", "2", "--start-timeout", "1s", "--replica-command", command) as balancer:
+            balancer.settled(2)
+            load, said = Load(balancer.http, 20), []
+            processes = set(descendants(balancer.process.pid))
+
+            def add(count=2):
+                status, body = balancer.json("POST", "/add", {"n": count, "hostnames": ["S5"]})
+                assert status == 400 and body["status"] == "failure", body
+                assert "did not start: it " in body["message"], body
+                said.append(body["message"])
+                assert balancer.names() == ["Server-1", "Server-2"]
+                left = lambda: set(alive(descendants(balancer.process.pid))) - processes
+                until(lambda: not left(), lambda: f"processes are left: {left()}")
+
+            def add_all():
+                program.unlink()
+                add()
+                become("exit 7")
+                add()
+                become(f"{stand_in} '' {notes}")
+                add()
+                become(f"{stand_in} \"$(printf '{unwell}')\" {notes}")
+                add()
+
+            asyncio.run(load.run(add_all))
+            assert not load.failed, load.failed[:5]
+            assert load.done > 100 and len(load.first) == 2, load.first
+            for words, message in zip(["No such file", "exited with status 7", "did not answer within 1 s", "within 1 s"], said):
+                print(f"    {message}")
+                assert words in message, (words, message)
+            asked = set(notes.read_bytes().splitlines())
+            assert asked == {b"GET /heartbeat HTTP/1.1"}, asked
+            _, told = balancer.json("GET", "/distribution", port=balancer.admin)
+            assert [each["hostname"] for each in told["replicas"]] == ["Server-1", "Server-2"], told
+            # A name that was taken back is free again.
+            become(f'exec {os.path.abspath(sys.argv[1])} replica --port "$1" --id "$2"')
+            assert balancer.json("POST", "/add", {"n": 1, "hostnames": ["S5"]})[0] == 200
 
 
 def test_a_dead_replica_is_replaced_under_its_own_name():

@@ -115,6 +115,8 @@ class Load:
     def __init__(self, where, connections):
         self.where, self.connections = where, connections
         self.running, self.done, self.failed = True, 0, []
+        # When each body was first heard: replicas say who they are.
+        self.first = {}
 
     async def ask(self):
         reader, writer = await asyncio.open_connection(*self.where)
@@ -127,6 +129,8 @@ class Load:
                 reader, writer = await asyncio.open_connection(*self.where)
                 continue
             self.done += 1
+            if body not in self.first:
+                self.first[body] = time.monotonic()
             if status != 200:
                 self.failed.append((status, body))
         writer.close()

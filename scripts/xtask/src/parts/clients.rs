@@ -66,11 +66,17 @@ fn balancer(root: &Path) -> Result<(), String> {
         root,
         &["build", "--profile", "test", "--locked", "--package", "serve", "--bin", "balancer"],
     ))?;
+    // The driver of containers is shown with a real engine.
+    missing(&[
+        ("dockerd", "docker.io"),
+        ("docker", "docker.io"),
+        ("iptables", "iptables"),
+        ("ip", "iproute2"),
+    ])?;
+    let python = python_with(root, "python-http", "import requests, websockets", HTTP_LIBRARIES)?;
     let program = root.join("target/debug/balancer");
     let ask = |file: &PathBuf| {
-        with(bounded("python3"), |command| {
-            command.arg(file).arg(&program).env("PYTHONDONTWRITEBYTECODE", "1")
-        })
+        with(bounded(&python), |command| command.arg(file).arg(&program).env("PYTHONDONTWRITEBYTECODE", "1"))
     };
     all(scripts(root)?.iter().filter(|file| is_balancer(file)).map(ask))
 }
@@ -120,7 +126,11 @@ fn ioredis(root: &Path) -> Result<String, String> {
 /// Says what to install where a program is not here.
 fn missing(needed: &[(&str, &str)]) -> Result<(), String> {
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    let here = |program: &str| std::env::split_paths(&paths).any(|folder| folder.join(program).exists());
+    // Where Debian keeps what is in the path of root alone.
+    let for_root = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    let here = |program: &str| {
+        std::env::split_paths(&paths).chain(for_root.clone()).any(|folder| folder.join(program).exists())
+    };
     let missing: Vec<&str> =
         needed.iter().filter(|(program, _)| !here(program)).map(|(_, package)| *package).collect();
     match missing.is_empty() {
