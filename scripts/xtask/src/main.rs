@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod balancer;
 mod bench;
 mod flamegraph;
 mod new_system;
@@ -45,6 +46,8 @@ enum Task {
     Scale(Box<scale::Options>),
     /// Measure the hash table beside other servers, and beside itself; scripts/peers builds it first
     Peers(Box<peers::Options>),
+    /// The experiments of a balancer: who gets how many requests, and what an end of a replica costs
+    Balancer(Box<balancer::Options>),
     /// Measure what the README quotes; scripts/bench builds it first
     Bench(bench::Options),
     /// Look where a server's time goes; scripts/flamegraph builds it first
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Task::Ci => parts::run(&root, parts::Which::Ci, None),
         Task::Scale(options) => scale::run(&root, &options),
         Task::Peers(options) => peers::run(&root, &options),
+        Task::Balancer(options) => balancer::run(&root, &options),
         Task::Bench(options) => bench::run(&root, &options),
         Task::Flamegraph(options) => flamegraph::run(&root, &options),
         Task::NewSystem { name } => new_system::write(&root, &name),

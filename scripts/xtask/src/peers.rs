@@ -1,5 +1,5 @@
-//! `scripts/peers`: the hash table beside redis-server, a face beside nginx, and ours beside itself, on one machine in
-//! one run.
+//! `scripts/peers`: the hash table beside redis-server, the balancer beside haproxy and nginx, a face beside nginx, and
+//! ours beside itself, on one machine in one run.
 //!
 //! What is asked: how many requests a second of processor time is worth beside other servers, what a key costs in
 //! memory, whether a bound on memory holds and what it leaves in, and what a request costs that crosses cores. The hard thing is to be fair on few cores: a server that is measured alone has a
@@ -14,6 +14,7 @@ mod lanes;
 mod memory;
 mod owners;
 mod pages;
+mod proxies;
 pub(crate) mod record;
 mod resp;
 pub(crate) mod server;
@@ -61,6 +62,9 @@ enum Question {
     /// Answers of a kilobyte for a processor second, a face on one core beside nginx
     #[command(name = "http")]
     Pages(pages::Options),
+    /// Requests for a processor second of who passes them on: balancer on one core beside haproxy, nginx, bare relays
+    #[command(name = "balancer")]
+    Proxies(proxies::Options),
     /// A message from core to core: the reactor's lanes beside other channels
     #[command(name = "hops")]
     Lanes(lanes::Options),
@@ -88,6 +92,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
             return contest::run(root, &dht, &options.keep, asked);
         }
         Question::Pages(asked) => pages::measure(root, asked)?,
+        Question::Proxies(asked) => proxies::measure(root, options.program.as_deref(), asked)?,
         Question::Lanes(asked) => lanes::measure(root, asked)?,
         Question::Memory(asked) => memory::measure(&dht, asked)?,
         Question::Eviction(asked) => eviction::measure(&dht, asked)?,
@@ -99,6 +104,11 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
         None => Ok(()),
         Some(folder) => {
             record::keep(&folder, &found, &facts)?;
+            if let (Question::Proxies(_), true) = (&options.question, options.keep.record) {
+                let busy = found.remarks.iter().any(|remark| remark.starts_with("Busy machine"));
+                let table = proxies::summary(&found);
+                contest::splice::renew(root, &folder, "scripts/peers balancer", &table, busy)?;
+            }
             println!("kept in {}", folder.display());
             Ok(())
         }

@@ -9,7 +9,7 @@ pub(crate) mod cell;
 pub(crate) mod client;
 mod outcome;
 mod plain;
-mod splice;
+pub(super) mod splice;
 
 use super::Keep;
 use super::record::{self, Facts, Found};
@@ -124,7 +124,12 @@ pub(super) fn run(root: &Path, dht: &Path, keep: &Keep, options: &Options) -> Re
     println!("\n{}", record::markdown(&plan.found(&outcomes, busy.as_deref()), &facts()));
     println!("Kept in {} after {:.0} s.", folder.display(), began.elapsed().as_secs_f64());
     if keep.record {
-        splice::renew(root, &folder, &outcomes, busy.is_some())?;
+        let table = outcomes.summary();
+        if table.is_empty() {
+            println!("No page was renewed: they quote get/small, which was not measured.");
+        } else {
+            splice::renew(root, &folder, "scripts/peers dht", &table, busy.is_some())?;
+        }
     }
     Ok(())
 }

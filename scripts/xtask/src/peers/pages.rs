@@ -301,7 +301,7 @@ fn how_measured(seconds: u64, rounds: u32, how: &str) -> String {
 }
 
 /// The first line that a program says of itself, wherever it says it.
-fn version(program: &str, word: &str) -> String {
+pub(super) fn version(program: &str, word: &str) -> String {
     let output = Command::new(program).arg(word).output();
     let said = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);

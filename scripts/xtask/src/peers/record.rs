@@ -9,18 +9,18 @@ use std::time::Duration;
 
 /// What was found.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The subcommand.
-    pub(super) name: &'static str,
-    pub(super) title: String,
+    pub(crate) name: &'static str,
+    pub(crate) title: String,
     /// How it was measured: above the table.
-    pub(super) how: String,
-    pub(super) columns: Vec<&'static str>,
-    pub(super) rows: Vec<Vec<String>>,
+    pub(crate) how: String,
+    pub(crate) columns: Vec<&'static str>,
+    pub(crate) rows: Vec<Vec<String>>,
     /// What follows from it: sentences under the table.
-    pub(super) remarks: Vec<String>,
+    pub(crate) remarks: Vec<String>,
     /// All numbers, unrounded.
-    pub(super) json: Value,
+    pub(crate) json: Value,
 }
 
 /// Where and when.
@@ -39,7 +39,7 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// Asks the machine.
-    pub(super) fn gather(root: &Path, load_before: String) -> Self {
+    pub(crate) fn gather(root: &Path, load_before: String) -> Self {
         Self::gather_as(root, load_before, "scripts/peers", 2)
     }
 
@@ -130,7 +130,7 @@ fn busy_and_all(stat: &str) -> Option<(u64, u64)> {
 }
 
 /// How many files a process may open.
-pub(super) fn descriptors() -> u64 {
+pub(crate) fn descriptors() -> u64 {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(u64::MAX)
@@ -143,7 +143,7 @@ pub(crate) fn load() -> String {
 }
 
 /// The table and what must be known to read it.
-pub(super) fn markdown(found: &Found, facts: &Facts) -> String {
+pub(crate) fn markdown(found: &Found, facts: &Facts) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let mut text = format!("# {}\n\n{}\n\n", found.title, found.how);
     text += &line(&found.columns.iter().map(|column| (*column).to_owned()).collect::<Vec<_>>());
@@ -159,7 +159,7 @@ pub(super) fn markdown(found: &Found, facts: &Facts) -> String {
 }
 
 /// Writes both.
-pub(super) fn keep(folder: &Path, found: &Found, facts: &Facts) -> Result<(), String> {
+pub(crate) fn keep(folder: &Path, found: &Found, facts: &Facts) -> Result<(), String> {
     let wrong = |error: std::io::Error| format!("{}: {error}", folder.display());
     fs::create_dir_all(folder).map_err(wrong)?;
     fs::write(folder.join("README.md"), markdown(found, facts)).map_err(wrong)?;
@@ -183,7 +183,7 @@ pub(super) fn keep(folder: &Path, found: &Found, facts: &Facts) -> Result<(), St
 }
 
 /// Bytes for people.
-pub(super) fn mebibytes(bytes: u64) -> String {
+pub(crate) fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 

@@ -14,7 +14,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A server must answer within this.
-pub(super) const READY_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Parts of a second in which /proc tells processor time; the same on every Linux.
 const TICKS_A_SECOND: f64 = 100.0;
 /// How often memory is looked at while it settles.
