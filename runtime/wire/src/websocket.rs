@@ -1,4 +1,4 @@
-//! WebSocket (RFC 6455), the server's side, after the handshake: bytes in, messages out, and what must be answered.
+//! WebSocket (RFC 6455), both sides, after the handshake: bytes in, messages out, and what must be answered.
 //!
 //! Framing, masks, fragments, UTF-8 and the closing handshake are tungstenite's, driven without a socket: it reads
 //! from the slice at hand and writes to a list of bytes. The one hard thing is its buffer: it reserves room for a
@@ -27,6 +27,20 @@ pub fn accept(key: &str) -> Option<String> {
     let nonce = data_encoding::BASE64.decode(key.as_bytes()).ok()?;
     let digest = Sha1::new().chain_update(key).chain_update(COMPLETION).finalize();
     (nonce.len() == 16).then(|| data_encoding::BASE64.encode(&digest))
+}
+
+/// The head by which a client asks for a WebSocket at a path (RFC 6455, section 4.1), and the `Sec-WebSocket-Accept`
+/// that the right answer carries. `nonce` should be new for each connection: it keeps an answer that was kept
+/// somewhere from being taken for a new one.
+#[must_use]
+pub fn request(host: &str, path: &str, nonce: [u8; 16]) -> (String, String) {
+    let key = data_encoding::BASE64.encode(&nonce);
+    let digest = Sha1::new().chain_update(&key).chain_update(COMPLETION).finalize();
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    (head, data_encoding::BASE64.encode(&digest))
 }
 
 /// One connection's frames.
@@ -110,12 +124,22 @@ impl Socket {
     /// `message_max` bytes; a longer one is told so (1009) and ends it.
     #[must_use]
     pub fn server(message_max: usize) -> Self {
+        Self::end(Role::Server, message_max)
+    }
+
+    /// The client's end of the same: what it says is masked (RFC 6455, section 5.3).
+    #[must_use]
+    pub fn client(message_max: usize) -> Self {
+        Self::end(Role::Client, message_max)
+    }
+
+    fn end(role: Role, message_max: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
             .write_buffer_size(0)
             .max_message_size(Some(message_max))
             .max_frame_size(Some(message_max));
-        Self { context: WebSocketContext::new(Role::Server, Some(config)), over: false }
+        Self { context: WebSocketContext::new(role, Some(config)), over: false }
     }
 
     /// What comes next in `input`, of which what was read is cut off; none when it is all read. What must be answered

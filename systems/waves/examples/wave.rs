@@ -11,7 +11,7 @@ use waves::families::Family;
 use waves::letter::{Algorithm, Mail, Purpose, Terms, WaveId, words_of};
 use waves::network::{Network, UnitId, plain_units};
 use waves::peer::{ArchivedSaid, Said};
-use waves::share::{Share, ring};
+use waves::share::{Homes, Share};
 use waves::wave::field::{Bounds, Field, Ground};
 use waves::wave::{Fact, Happening};
 use wire::peer::{Batch, Message};
@@ -32,7 +32,7 @@ fn main() {
     let seat = |core| Seat { node: NodeId(0), core: CoreId(core), cores };
     let mut all: Vec<Core> = (0..cores)
         .map(|core| {
-            let share = Arc::new(Share::new(&network, seat(core), &ring(seat(core))));
+            let share = Arc::new(Share::new(&network, seat(core), &Homes::ring(seat(core))));
             let fact = Fact { load: 1, cpu: 4, born_at: Instant::ZERO, is_alive: true };
             let facts = vec![fact; share.len()];
             Core { field: Field::new(share, Bounds::default()), facts, mail: Mail::new(cores) }

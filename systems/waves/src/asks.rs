@@ -8,7 +8,7 @@ use crate::letter::{Algorithm, Purpose, WaveId};
 use crate::network::UnitId;
 use crate::news;
 use crate::peer::{Asker, Change, Said, Shift, Whom};
-use crate::shard::{Door, FIRST, Looking, Waves};
+use crate::shard::{Door, FIRST, Looking, Overheard, Waves};
 use crate::tree::quoted;
 use core::fmt::Write as _;
 use machine::id::Key;
@@ -105,7 +105,10 @@ impl Waves {
         match event {
             Event::Ask(ask) => self.ask(now, &ask, out),
             Event::Message(conn, Message::Text(text)) => self.message(now, conn, &text, out),
-            // Nobody speaks in bytes here; whoever does is not understood, and goes on.
+            Event::Message(_, Message::Binary(data)) if self.config.is_apart => {
+                self.overheard.push(Overheard::Bytes(data.to_vec()));
+            }
+            // Nobody else speaks in bytes here; whoever does is not understood, and goes on.
             Event::Message(_, Message::Binary(_)) => {}
             Event::Part(..) | Event::Whole(_) => unreachable!("no route has bodies in parts"),
         }
@@ -318,6 +321,12 @@ impl Waves {
             Door::Unit(unit) => Some(unit).filter(|unit| !self.dead.contains(unit)),
             Door::Balancer => self.root(),
         };
+        if let Door::Unit(unit) = door
+            && self.config.is_apart
+            && crate::apart::words::is_letter(&value, unit, &self.network)
+        {
+            return self.overheard.push(Overheard::Letter(unit, value));
+        }
         let asker = self.here(Whom::Socket(conn.0.to_bits()));
         match (value.get("route").and_then(serde_json::Value::as_str), unit) {
             (Some("echo"), Some(unit)) => self.launch(Algorithm::Echo, Purpose::Status, unit, asker, out),

@@ -24,6 +24,8 @@ pub struct Config {
     pub units: Vec<SocketAddr>,
     /// Pages of other origins that may start waves and read answers.
     pub origins: Vec<Box<str>>,
+    /// Every unit is a process of its own, and what cores say to each other travels by sockets.
+    pub is_apart: bool,
     /// How the network was made, for people: `family=grid&units=64&seed=1`.
     pub label: String,
 }

@@ -190,7 +190,7 @@ fn joined(count: u32, mut links: Vec<(u32, u32)>, draw: &mut Stream) -> Vec<(u32
 mod tests {
     use super::*;
     use crate::network::{Network, UnitId, plain_units};
-    use crate::share::{Share, ring as cores};
+    use crate::share::{Homes, Share};
     use machine::{CoreId, NodeId, Seat};
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
                     .unwrap_or_else(|why| panic!("{name} {count}: {why}"));
                 assert_eq!(network.links().len(), links.len(), "{name} {count}: a link twice");
                 let seat = Seat { node: NodeId(0), core: CoreId(0), cores: 1 };
-                let share = Share::new(&network, seat, &cores(seat));
+                let share = Share::new(&network, seat, &Homes::ring(seat));
                 assert_eq!(share.extent(UnitId(0)).units, count, "{name} {count}");
             }
         }

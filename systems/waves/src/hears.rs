@@ -351,7 +351,11 @@ impl Waves {
             Change::Add { name, port, cpu, linked_to } => {
                 let spec = crate::network::Spec { name: name.clone(), port: *port, cpu: *cpu };
                 let linked_to: Vec<UnitId> = linked_to.iter().map(|unit| UnitId(*unit)).collect();
-                crate::network::Network::clone(&self.network).add(spec, &linked_to).is_ok()
+                let added = crate::network::Network::clone(&self.network).add(spec, &linked_to);
+                // A troop has room for so many members and no more.
+                added.is_ok_and(|unit| {
+                    !self.config.is_apart || self.homes.owner(unit).0 < self.seat.cores
+                })
             }
         };
         if is_right {

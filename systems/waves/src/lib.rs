@@ -18,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod apart;
 mod asks;
 pub mod balance;
 pub mod book;

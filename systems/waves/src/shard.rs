@@ -11,7 +11,7 @@ use crate::letter::{Algorithm, Mail, Purpose};
 use crate::network::{Network, UnitId};
 use crate::news::{EVERY, News};
 use crate::peer::{ArchivedSaid, Asker, Change, Said, Whom};
-use crate::share::{Local, Share, owner, ring};
+use crate::share::{Homes, Local, Share};
 use crate::task::Crew;
 use crate::wave::field::Field;
 use crate::wave::{Fact, Happening};
@@ -19,7 +19,6 @@ use machine::{
     Address, Blob, Chance, ConnId, CoreId, End, Gauges, Input, Instant, ListenerId, Now, Opened, Order,
     Outbox, Peer, Seat, Shard, Stream, Ticket, TimerId,
 };
-use state::ring::Ring;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use web::Site;
@@ -56,6 +55,15 @@ pub(crate) enum Door {
     Unit(UnitId),
 }
 
+/// What came by a socket and is not for this core alone to understand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Overheard {
+    /// A wave's message to a unit here, from one that it is linked to.
+    Letter(UnitId, serde_json::Value),
+    /// Bytes.
+    Bytes(Vec<u8>),
+}
+
 /// What only the first core knows.
 #[derive(Debug, Default)]
 pub(crate) struct First {
@@ -90,7 +98,7 @@ pub struct Waves {
     pub(crate) cuts: BTreeSet<(UnitId, UnitId)>,
     /// How often anything was hurt, healed or added.
     pub(crate) changes: u64,
-    pub(crate) ring: Ring,
+    pub(crate) homes: Homes,
     pub(crate) field: Field,
     pub(crate) facts: Vec<Fact>,
     pub(crate) crew: Crew,
@@ -103,6 +111,8 @@ pub struct Waves {
     pub(crate) site: Site<To>,
     pub(crate) listeners: BTreeMap<ListenerId, Door>,
     pub(crate) doors: BTreeMap<ConnId, Door>,
+    /// What members of a troop said by sockets here; the troop takes it after each event.
+    pub(crate) overheard: Vec<Overheard>,
     /// Sockets of the balancer, to which results are broadcast.
     pub(crate) sockets: BTreeSet<ConnId>,
     pub(crate) looks: BTreeMap<u64, Looking>,
@@ -126,8 +136,8 @@ impl Shard for Waves {
     type Heard = ArchivedSaid;
 
     fn new(seat: Seat, config: &Config, chance: Chance) -> Self {
-        let ring = ring(seat);
-        let share = Arc::new(Share::new(&config.network, seat, &ring));
+        let homes = if config.is_apart { Homes::Apart } else { Homes::ring(seat) };
+        let share = Arc::new(Share::new(&config.network, seat, &homes));
         let (mut crew, mut facts) = (Crew::default(), Vec::new());
         for unit in share.units() {
             let cpu = config.network.units()[unit.index()].cpu;
@@ -140,7 +150,7 @@ impl Shard for Waves {
             dead: BTreeSet::new(),
             cuts: BTreeSet::new(),
             changes: 0,
-            ring,
+            homes,
             field: Field::new(share, config.bounds),
             facts,
             crew,
@@ -152,6 +162,7 @@ impl Shard for Waves {
             site: site(config),
             listeners: BTreeMap::new(),
             doors: BTreeMap::new(),
+            overheard: Vec::new(),
             sockets: BTreeSet::new(),
             looks: BTreeMap::new(),
             looked: 0,
@@ -175,7 +186,7 @@ impl Shard for Waves {
         }
         for (unit, at) in self.config.units.iter().enumerate() {
             let unit = UnitId(unit as u32);
-            if owner(&self.ring, unit) == self.seat.core {
+            if self.homes.owner(unit) == self.seat.core {
                 self.listeners.insert(out.listen(Address::Ip(*at)), Door::Unit(unit));
             }
         }
@@ -459,7 +470,7 @@ impl Waves {
                 let linked_to: Vec<UnitId> = linked_to.iter().map(|unit| UnitId(*unit)).collect();
                 let added = Arc::make_mut(&mut self.network).add(spec, &linked_to);
                 let Ok(unit) = added else { return };
-                let share = Arc::new(Share::new(&self.network, self.seat, &self.ring));
+                let share = Arc::new(Share::new(&self.network, self.seat, &self.homes));
                 self.field.change(share);
                 if self.local(unit).is_some() {
                     self.crew.add(*cpu);

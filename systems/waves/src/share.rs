@@ -60,27 +60,43 @@ pub struct Share {
     extents: Vec<Extent>,
 }
 
-/// The core of a unit: the ring of this node's cores decides, by the unit's number alone.
-#[must_use]
-pub fn owner(ring: &Ring, unit: UnitId) -> CoreId {
-    ring.owner(hash64(&unit.0.to_le_bytes(), 0)).map_or(CoreId(0), |(_, core)| core)
+/// How units are dealt to those who carry them.
+#[derive(Clone, Debug)]
+pub enum Homes {
+    /// Many units a core: the ring of this node's cores decides, by the unit's number alone.
+    Ring(Ring),
+    /// One unit a process: unit `n` lives with member `n + 1` of the troop, and member 0 has none.
+    Apart,
 }
 
-/// The ring of a node's cores.
-#[must_use]
-pub fn ring(seat: Seat) -> Ring {
-    let members: Vec<_> = seat.all_cores().map(|core| (NodeId(0), core)).collect();
-    Ring::new(&members)
+impl Homes {
+    /// The ring of a node's cores.
+    #[must_use]
+    pub fn ring(seat: Seat) -> Self {
+        let members: Vec<_> = seat.all_cores().map(|core| (NodeId(0), core)).collect();
+        Self::Ring(Ring::new(&members))
+    }
+
+    /// Who carries a unit.
+    #[must_use]
+    pub fn owner(&self, unit: UnitId) -> CoreId {
+        match self {
+            Self::Ring(ring) => {
+                ring.owner(hash64(&unit.0.to_le_bytes(), 0)).map_or(CoreId(0), |(_, core)| core)
+            }
+            Self::Apart => CoreId(unit.0 as u16 + 1),
+        }
+    }
 }
 
 impl Share {
     /// The share of the core `seat`.
     #[must_use]
-    pub fn new(network: &Network, seat: Seat, ring: &Ring) -> Self {
+    pub fn new(network: &Network, seat: Seat, homes: &Homes) -> Self {
         let mut counts = vec![0u32; usize::from(seat.cores)];
         let places: Vec<Place> = (0..network.units().len() as u32)
             .map(|unit| {
-                let core = owner(ring, UnitId(unit));
+                let core = homes.owner(UnitId(unit));
                 let local = Local(counts[core.index()]);
                 counts[core.index()] += 1;
                 Place { core, local }
@@ -247,9 +263,9 @@ mod tests {
         let links: Vec<(u32, u32)> = (1..200).map(|unit| (unit / 2, unit)).collect();
         let network = Network::new(plain_units(200, 1), &links).unwrap();
         for cores in [1, 3] {
-            let ring = ring(seat(0, cores));
+            let homes = Homes::ring(seat(0, cores));
             let shares: Vec<Share> =
-                (0..cores).map(|core| Share::new(&network, seat(core, cores), &ring)).collect();
+                (0..cores).map(|core| Share::new(&network, seat(core, cores), &homes)).collect();
             assert_eq!(shares.iter().map(Share::len).sum::<usize>(), 200);
             assert_eq!(shares.iter().map(Share::edges).sum::<usize>(), 2 * links.len());
             for (a, b) in &links {
@@ -268,7 +284,7 @@ mod tests {
     #[test]
     fn parts_are_what_paths_join() {
         let network = Network::new(plain_units(6, 1), &[(4, 2), (2, 0), (5, 3)]).unwrap();
-        let share = Share::new(&network, seat(0, 1), &ring(seat(0, 1)));
+        let share = Share::new(&network, seat(0, 1), &Homes::ring(seat(0, 1)));
         assert_eq!(share.extent(UnitId(4)), Extent { units: 3, links: 2 });
         assert_eq!(share.extent(UnitId(1)), Extent { units: 1, links: 0 });
         assert!(share.are_joined(UnitId(0), UnitId(4)) && !share.are_joined(UnitId(0), UnitId(5)));

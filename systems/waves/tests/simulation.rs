@@ -33,6 +33,7 @@ fn config(seed: u64) -> Config {
         http: vec![([127, 0, 0, 1], 7999).into()],
         units: vec![([127, 0, 0, 1], 8000).into(), ([127, 0, 0, 1], 8001).into()],
         origins: Vec::new(),
+        is_apart: false,
         label: String::new(),
     }
 }

@@ -26,6 +26,7 @@ fn balancer() {
             http: vec![([127, 0, 0, 1], 7999).into()],
             units: vec![([127, 0, 0, 1], 8000).into()],
             origins: Vec::new(),
+            is_apart: false,
             label: String::new(),
         };
         let faults = if seed % 2 == 0 { Faults::none() } else { Faults::rough() };

@@ -1,14 +1,15 @@
 //! The program `waves`: options, and nothing else.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use reactor::{Doors, Fatal, Plan, fatal};
+use reactor::{Doors, Fatal, Keeper, Plan, allowed_cores, fatal};
 use serve::options::{self, Common};
 use serve::{doctor, doors, logs, values};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use waves::apart::{self, Apart, Troop};
 use waves::balance::{Balancer, compare, plot};
 use waves::families::Family;
 use waves::network::{Network, Spec, UNITS_MAX, plain_units};
@@ -21,6 +22,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Clients for which `doctor` asks whether the machine can.
 const CLIENTS: usize = 1000;
+
+/// How long units that are processes may take to listen, before READY is said all the same.
+const UNITS_START: Duration = Duration::from_secs(10);
 
 /// The files that are read where they are, when nobody names others.
 const TOPOLOGY: &str = "topology.json";
@@ -41,6 +45,9 @@ struct Typed {
 enum What {
     /// Run a network in the foreground until SIGTERM
     Up(Box<Up>),
+    /// Be one unit of `up --processes`: what it is, it reads from standard input
+    #[command(hide = true)]
+    Unit,
     /// Write a topology.json drawn from a seed
     Generate(Drawn),
     /// Run the balancers side by side on one graph and one seed
@@ -104,6 +111,9 @@ struct Up {
     /// max_cpu, task_time and rebalance_interval [default: config.json, if there is one]
     #[arg(long, env = "RINGWISE_SETTINGS", value_name = "FILE.json")]
     settings: Option<PathBuf>,
+    /// Run each unit as a process of its own, up to 60
+    #[arg(long, env = "RINGWISE_PROCESSES")]
+    processes: bool,
     #[command(flatten)]
     drawn: Drawn,
     /// How tasks are moved every rebalance_interval seconds
@@ -139,6 +149,7 @@ fn main() {
     fatal::install("waves");
     let outcome = options::parse::<Typed>().and_then(|typed| match typed.what {
         What::Up(asked) => up(&asked),
+        What::Unit => unit(),
         What::Generate(drawn) => network(&drawn).map(|network| say(&topology::write(&network))),
         What::Compare(asked) => compare(&asked),
         What::Doctor => doctor::show(CLIENTS),
@@ -236,6 +247,13 @@ fn up(asked: &Up) -> Result<(), Fatal> {
     common.refuse_strangers(false)?;
     let settings = settings(asked)?;
     let (network, label) = meant(asked)?;
+    if asked.processes && network.units().len() > apart::PROCESSES_MAX {
+        let units = network.units().len();
+        let most = apart::PROCESSES_MAX;
+        return Err(Fatal::misuse(format!("--processes is for up to {most} units, and these are {units}")));
+    }
+    // Before the first thread: it is a fork.
+    let keeper = asked.processes.then(|| Keeper::fork(1)).transpose()?;
     let doors = Doors::default();
     let at = doors.reserve(SocketAddr::new(common.listen, asked.port))?;
     let page_port = asked.page_port.unwrap_or(if asked.port == 0 { 0 } else { 3000 });
@@ -243,7 +261,11 @@ fn up(asked: &Up) -> Result<(), Fatal> {
     if page_port != 0 {
         http.push(doors.reserve(SocketAddr::new(common.listen, page_port))?);
     }
-    let (network, units) = unit_doors(asked, network, &doors)?;
+    // The ports of units that are processes are theirs to take: here they are only tried.
+    let tried = Doors::default();
+    let unit_ports = if asked.processes { &tried } else { &doors };
+    let (network, units) = unit_doors(asked, network, unit_ports)?;
+    drop(tried);
     let listed = if units.is_empty() { "none".to_owned() } else { doors::listed(&units) };
     let ready = format!("READY waves http={at} units={listed} pid={}", std::process::id());
     let max_cpu = settings.max_cpu;
@@ -260,8 +282,12 @@ fn up(asked: &Up) -> Result<(), Fatal> {
         http,
         units,
         origins: asked.origins.iter().map(|origin| origin.as_str().into()).collect(),
+        is_apart: asked.processes,
         label,
     };
+    if let Some(keeper) = keeper {
+        return up_apart(asked, config, at, doors, keeper, ready);
+    }
     let mut plan = Plan::new("waves", config);
     plan.doors = doors;
     plan.cores = common.cores();
@@ -269,4 +295,72 @@ fn up(asked: &Up) -> Result<(), Fatal> {
     plan.spin = Duration::from_micros(common.spin_us);
     plan.on_ready = Box::new(move || say(&format!("{ready}\n")));
     reactor::run::<Waves>(plan).map(drop)
+}
+
+/// The balancer's process of a network whose units are processes of their own.
+fn up_apart(
+    asked: &Up,
+    config: Config,
+    balancer_at: SocketAddr,
+    doors: Doors,
+    keeper: Keeper,
+    ready: String,
+) -> Result<(), Fatal> {
+    let program = std::env::current_exe().map_err(|error| Fatal::misuse(format!("this program: {error}")))?;
+    let common = &asked.common;
+    let units = config.units.clone();
+    let troop = Troop {
+        member: 0,
+        key: key()?,
+        ip: common.listen,
+        balancer_at,
+        program: program.to_string_lossy().into(),
+        wounds: Vec::new(),
+        is_late: false,
+        warn: |line| logs::say(logs::Level::Warn, line),
+        config,
+    };
+    let mut plan = Plan::new("waves", troop);
+    plan.doors = doors;
+    plan.keeper = Some(keeper);
+    plan.cores = common.cores().into_iter().chain(allowed_cores()).take(1).collect();
+    plan.drain = common.drain_timeout;
+    plan.spin = Duration::from_micros(common.spin_us);
+    plan.on_ready = Box::new(move || {
+        std::thread::spawn(move || {
+            // Ready is who can be asked, and so each of them is.
+            let patience = std::time::Instant::now() + UNITS_START;
+            let is_up = |at: &SocketAddr| std::net::TcpStream::connect(at).is_ok();
+            while !units.iter().all(is_up) && std::time::Instant::now() < patience {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            say(&format!("{ready}\n"));
+        });
+    });
+    reactor::run::<Apart>(plan).map(drop)
+}
+
+/// Sixteen bytes that nobody guesses.
+fn key() -> Result<apart::Key, Fatal> {
+    let mut key = apart::Key::default();
+    let source = std::fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut key));
+    source.map(|()| key).map_err(|error| Fatal::misuse(format!("/dev/urandom: {error}")))
+}
+
+/// One unit, as its balancer tells it on standard input.
+fn unit() -> Result<(), Fatal> {
+    let mut told = String::new();
+    let _ = std::io::stdin().take(topology::FILE_MAX as u64).read_to_string(&mut told);
+    let troop = Troop::read(&told);
+    let troop = troop.ok_or_else(|| Fatal::misuse("`waves unit` is started by `waves up --processes`"))?;
+    let doors = Doors::default();
+    let number = usize::from(troop.member) - 1;
+    if let Some(at) = troop.config.units.get(number) {
+        doors.reserve(*at)?;
+    }
+    let allowed = allowed_cores();
+    let mut plan = Plan::new("waves", troop);
+    plan.doors = doors;
+    plan.cores = allowed.get(number % allowed.len().max(1)).copied().into_iter().collect();
+    reactor::run::<Apart>(plan).map(drop)
 }

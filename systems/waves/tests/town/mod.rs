@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use waves::letter::{Algorithm, Kind, Letter, Mail, Purpose, Terms, WaveId, Word};
 use waves::network::{Network, UnitId};
-use waves::share::{Extent, Share, ring};
+use waves::share::{Extent, Homes, Share};
 use waves::wave::field::{Bounds, Field, Ground};
 use waves::wave::monitor::{Tally, Verdicts, judge};
 use waves::wave::{Fact, Happening, Outcome};
@@ -58,13 +58,13 @@ pub(crate) struct Town {
 
 impl Town {
     pub(crate) fn new(network: Network, cores: u16, seed: u64) -> Self {
-        let ring = ring(Seat { node: NodeId(0), core: CoreId(0), cores });
+        let homes = Homes::ring(Seat { node: NodeId(0), core: CoreId(0), cores });
         let bounds = Bounds { waves_max: 1000, ..Bounds::default() };
         let mut draw = Chance::new(seed).stream("town");
         let cores = (0..cores)
             .map(|core| {
                 let seat = Seat { node: NodeId(0), core: CoreId(core), cores };
-                let share = Arc::new(Share::new(&network, seat, &ring));
+                let share = Arc::new(Share::new(&network, seat, &homes));
                 let facts = (0..share.len())
                     .map(|_| Fact {
                         load: draw.below(20) as u32,
