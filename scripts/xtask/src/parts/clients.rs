@@ -21,6 +21,9 @@ const HTTP: &str = "http_";
 /// What a script's name begins with that asks a balancer; in the long run.
 const BALANCER: &str = "balancer_";
 
+/// What a script's name begins with that asks a network of units; in the long run.
+const WAVES: &str = "waves_";
+
 /// How many seeds the comparison with redis-server goes through in the long run.
 const LONG_SEEDS: &str = "15";
 
@@ -31,7 +34,7 @@ const NEEDED: &[(&str, &str)] = &[("node", "nodejs"), ("npm", "npm")];
 pub(super) fn run(root: &Path) -> Result<(), String> {
     build_server(root)?;
     let python = python(root)?;
-    let ours = |file: &&PathBuf| !is_http(file) && !is_balancer(file);
+    let ours = |file: &&PathBuf| !is_http(file) && !is_balancer(file) && !is_waves(file);
     all(scripts(root)?.iter().filter(ours).map(|file| script(root, &python, file)))
 }
 
@@ -45,6 +48,7 @@ pub(super) fn run_more(root: &Path) -> Result<(), String> {
         told(seeds),
         http(root),
         balancer(root),
+        waves(root),
         ioredis(root).and_then(|main| beside(root, &python, &["node", &main])),
         redis_rs(root).and_then(|program| beside(root, &python, &[&program])),
     ];
@@ -79,6 +83,19 @@ fn balancer(root: &Path) -> Result<(), String> {
         with(bounded(&python), |command| command.arg(file).arg(&program).env("PYTHONDONTWRITEBYTECODE", "1"))
     };
     all(scripts(root)?.iter().filter(|file| is_balancer(file)).map(ask))
+}
+
+/// A network of units, by a client that knows only its contract.
+fn waves(root: &Path) -> Result<(), String> {
+    told(cargo(root, &["build", "--profile", "test", "--locked", "--package", "serve", "--bin", "waves"]))?;
+    let program = root.join("target/debug/waves");
+    let python = python_with(root, "python-http", "import requests, websockets", HTTP_LIBRARIES)?;
+    let ask = |file: &PathBuf| {
+        with(bounded(&python), |command| {
+            command.arg(file).arg(&program).env("PYTHONDONTWRITEBYTECODE", "1")
+        })
+    };
+    all(scripts(root)?.iter().filter(|file| is_waves(file)).map(ask))
 }
 
 fn build_server(root: &Path) -> Result<(), String> {
@@ -164,6 +181,10 @@ fn is_script(path: &Path) -> bool {
 
 fn is_balancer(path: &Path) -> bool {
     path.file_name().unwrap_or_default().to_string_lossy().starts_with(BALANCER)
+}
+
+fn is_waves(path: &Path) -> bool {
+    path.file_name().unwrap_or_default().to_string_lossy().starts_with(WAVES)
 }
 
 fn is_http(path: &Path) -> bool {
