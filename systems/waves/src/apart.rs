@@ -147,7 +147,9 @@ impl Shard for Apart {
         let me = UnitId(u32::from(self.troop.member.saturating_sub(1)));
         for (_, saying) in self.lines.on_bytes(now, conn, input, out) {
             let overheard = match saying {
-                Saying::Text(text) => serde_json::from_str(&text).ok().map(|value| Overheard::Letter(me, value)),
+                Saying::Text(text) => {
+                    serde_json::from_str(&text).ok().map(|value| Overheard::Letter(me, value))
+                }
                 Saying::Bytes(bytes) => Some(Overheard::Bytes(bytes)),
             };
             self.waves.overheard.extend(overheard);
@@ -179,7 +181,9 @@ impl Shard for Apart {
         _blob: Option<Blob>,
         _out: &mut impl Outbox<Said = Said>,
     ) {
-        unreachable!("a member of a troop has one core, and what it says to itself is not carried by the world");
+        unreachable!(
+            "a member of a troop has one core, and what it says to itself is not carried by the world"
+        );
     }
 
     fn on_timer(&mut self, now: Now, timer: TimerId, out: &mut impl Outbox<Said = Said>) {
@@ -191,13 +195,7 @@ impl Shard for Apart {
         tell!(self, now, out, |waves, carrier| waves.on_timer(now, timer, carrier));
     }
 
-    fn on_child(
-        &mut self,
-        now: Now,
-        child: ChildId,
-        what: ChildEvent,
-        out: &mut impl Outbox<Said = Said>,
-    ) {
+    fn on_child(&mut self, now: Now, child: ChildId, what: ChildEvent, out: &mut impl Outbox<Said = Said>) {
         let why = match what {
             ChildEvent::Started { .. } => return,
             ChildEvent::Unstarted(why) => format!("could not be started: {why}"),
@@ -223,7 +221,13 @@ impl Shard for Apart {
         tell!(self, now, out, |waves, carrier| waves.on_listen(now, listener, what, carrier));
     }
 
-    fn on_gathered(&mut self, now: Now, ticket: Ticket, gauges: &[Gauges], out: &mut impl Outbox<Said = Said>) {
+    fn on_gathered(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        gauges: &[Gauges],
+        out: &mut impl Outbox<Said = Said>,
+    ) {
         tell!(self, now, out, |waves, carrier| waves.on_gathered(now, ticket, gauges, carrier));
     }
 
@@ -271,7 +275,9 @@ impl Apart {
             }
             match errands.pop_front() {
                 None => break,
-                Some(Errand::To(member, said, blob)) => self.carry(now, member, said, blob, &mut errands, out),
+                Some(Errand::To(member, said, blob)) => {
+                    self.carry(now, member, said, blob, &mut errands, out)
+                }
                 Some(Errand::From(member, batch, blob)) => {
                     self.take_in(now, member, &batch, blob, &mut errands, out);
                 }
@@ -340,7 +346,8 @@ impl Apart {
             said.write(&mut batch, blob.is_some());
             return errands.push_back(Errand::From(member, batch, blob));
         }
-        let own = Some(member).filter(|_| self.troop.member == FIRST.0).and_then(|member| member.checked_sub(1));
+        let own =
+            Some(member).filter(|_| self.troop.member == FIRST.0).and_then(|member| member.checked_sub(1));
         if let (Some(own), Said::Change { change, .. }) = (own.map(u32::from), &said) {
             match change {
                 Change::Kill(unit) if *unit == own => return self.bury(UnitId(own), errands, out),
@@ -517,7 +524,8 @@ fn dated(news: &[u8], theirs: Clock, ours: Clock) -> Blob {
     const BEGIN: &[u8] = b"{\"at_us\":";
     let Some(rest) = news.strip_prefix(BEGIN) else { return Blob::from(news.to_vec()) };
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let number: u64 = core::str::from_utf8(&rest[..digits]).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let number: u64 =
+        core::str::from_utf8(&rest[..digits]).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     let here = (number + theirs.origin_us).saturating_sub(ours.origin_us);
     Blob::from([BEGIN, here.to_string().as_bytes(), &rest[digits..]].concat())
 }

@@ -353,9 +353,7 @@ impl Waves {
                 let linked_to: Vec<UnitId> = linked_to.iter().map(|unit| UnitId(*unit)).collect();
                 let added = crate::network::Network::clone(&self.network).add(spec, &linked_to);
                 // A troop has room for so many members and no more.
-                added.is_ok_and(|unit| {
-                    !self.config.is_apart || self.homes.owner(unit).0 < self.seat.cores
-                })
+                added.is_ok_and(|unit| !self.config.is_apart || self.homes.owner(unit).0 < self.seat.cores)
             }
         };
         if is_right {

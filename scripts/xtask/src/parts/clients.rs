@@ -91,9 +91,7 @@ fn waves(root: &Path) -> Result<(), String> {
     let program = root.join("target/debug/waves");
     let python = python_with(root, "python-http", "import requests, websockets", HTTP_LIBRARIES)?;
     let ask = |file: &PathBuf| {
-        with(bounded(&python), |command| {
-            command.arg(file).arg(&program).env("PYTHONDONTWRITEBYTECODE", "1")
-        })
+        with(bounded(&python), |command| command.arg(file).arg(&program).env("PYTHONDONTWRITEBYTECODE", "1"))
     };
     all(scripts(root)?.iter().filter(|file| is_waves(file)).map(ask))
 }

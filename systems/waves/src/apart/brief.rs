@@ -156,9 +156,15 @@ mod tests {
         };
         let wounds = [Change::Kill(0), Change::Cut(1, 2)];
         let read = Troop::read(&troop.write(UnitId(2), &wounds, true)).unwrap();
-        assert_eq!((read.member, read.key, read.is_late, read.balancer_at), (3, [7; 16], true, troop.balancer_at));
+        assert_eq!(
+            (read.member, read.key, read.is_late, read.balancer_at),
+            (3, [7; 16], true, troop.balancer_at)
+        );
         assert_eq!((read.wounds, read.config.balancer), (wounds.to_vec(), Some(Balancer::Diffusion)));
-        assert_eq!((read.config.network, read.config.settings), (troop.config.network, troop.config.settings));
+        assert_eq!(
+            (read.config.network, read.config.settings),
+            (troop.config.network, troop.config.settings)
+        );
         assert_eq!(read.config.units[2], ([127, 0, 0, 1], 8002).into());
         assert!(Troop::read("{}").is_none() && Troop::read("").is_none());
     }

@@ -115,7 +115,8 @@ impl Lines {
         let Some(line) = self.lines.get_mut(&member) else { return };
         line.again_at = None;
         let conn = out.dial(Dial { to: Address::Ip(line.to), from: None, tls: None, by: now.at + DIAL });
-        let nonce = (u128::from(self.nonces.next_u64()) << 64 | u128::from(self.nonces.next_u64())).to_le_bytes();
+        let nonce =
+            (u128::from(self.nonces.next_u64()) << 64 | u128::from(self.nonces.next_u64())).to_le_bytes();
         let (head, accept) = request(&line.to.to_string(), "/ws", nonce);
         out.write(conn, head.as_bytes());
         line.state = State::Asking(conn, ResponseReader::new(Limits::default()), accept);

@@ -62,7 +62,8 @@ pub struct Neighbours {
 /// Whether a text at a unit's socket is a neighbour's word in a wave, and not a client's wish to start one.
 #[must_use]
 pub fn is_letter(value: &Value, to: UnitId, network: &Network) -> bool {
-    let is_linked = |from: UnitId| network.links().iter().any(|(a, b)| [(from, to), (to, from)].contains(&(*a, *b)));
+    let is_linked =
+        |from: UnitId| network.links().iter().any(|(a, b)| [(from, to), (to, from)].contains(&(*a, *b)));
     sender(value, network).is_some_and(is_linked)
 }
 
@@ -96,7 +97,9 @@ impl Neighbours {
         let (from, to) = (UnitId(letter.from), UnitId(letter.to));
         let (wave, terms) = (letter.wave_id(), letter.terms());
         let port = |unit: UnitId| network.spec(unit).map_or(0, |spec| spec.port);
-        let ports = |words: &[Word]| -> Vec<u16> { words.iter().map(|word| port(UnitId(word.to_native()))).collect() };
+        let ports = |words: &[Word]| -> Vec<u16> {
+            words.iter().map(|word| port(UnitId(word.to_native()))).collect()
+        };
         let mut said = json!({
             "sender": port(from),
             "purpose": purpose_word(terms.purpose),
@@ -161,8 +164,11 @@ impl Neighbours {
             _ => Kind::Beat,
         };
         let is_named = value.get("wave").is_some();
-        let (wave, terms) =
-            if is_named { named(value, is_echo, clock)? } else { self.unnamed(value, from, kind, is_echo, now)? };
+        let (wave, terms) = if is_named {
+            named(value, is_echo, clock)?
+        } else {
+            self.unnamed(value, from, kind, is_echo, now)?
+        };
         let mut letter = Letter::plain(wave, terms, kind, from, to);
         let mut lists: [Vec<Word>; 3] = Default::default();
         match kind {
@@ -175,7 +181,8 @@ impl Neighbours {
                     lists[0] = readings.iter().flat_map(|reading| reading.words()).collect();
                 }
                 let missing = value.get("missing").and_then(Value::as_array).into_iter().flatten();
-                lists[1] = missing.filter_map(|each| read_lack(each, network)).flat_map(Missing::words).collect();
+                lists[1] =
+                    missing.filter_map(|each| read_lack(each, network)).flat_map(Missing::words).collect();
             }
             Kind::Sets => {
                 for (list, key) in lists.iter_mut().zip(["inc", "ninc", "gone"]) {
@@ -337,10 +344,15 @@ mod tests {
         .flat_map(|reading| reading.words())
         .collect();
         let missing = Missing { by: UnitId(1), unit: UnitId(2), why: Lack::Late }.words();
-        let units = |units: &[u32]| -> Vec<Word> { units.iter().map(|unit| Word::from_native(*unit)).collect() };
+        let units =
+            |units: &[u32]| -> Vec<Word> { units.iter().map(|unit| Word::from_native(*unit)).collect() };
         check(with(letter(Kind::Explore, Algorithm::Echo, Purpose::Rebalance), [0; 3], [&[]; 3]));
         check(with(letter(Kind::Back, Algorithm::Echo, Purpose::Count), [2, 4, 4], [&[], &missing, &[]]));
-        check(with(letter(Kind::Back, Algorithm::Echo, Purpose::Status), [2, 4, 4], [&readings, &missing, &[]]));
+        check(with(
+            letter(Kind::Back, Algorithm::Echo, Purpose::Status),
+            [2, 4, 4],
+            [&readings, &missing, &[]],
+        ));
         check(with(letter(Kind::Late, Algorithm::Echo, Purpose::Status), [0; 3], [&[]; 3]));
         check(with(letter(Kind::Beat, Algorithm::Finn, Purpose::Tasks), [0; 3], [&[]; 3]));
         for algorithm in [Algorithm::Finn, Algorithm::Directed] {
