@@ -107,6 +107,19 @@ impl<R: Copy> Site<R> {
         self.draft = bytes;
     }
 
+    /// Tells an event to one listener, the one who asked: what it must know before it hears what is new.
+    pub fn tell(&mut self, id: AskId, kind: &str, data: &str, out: &mut impl Outbox) {
+        let Some(mut session) = self.sessions.take(id.conn) else { return };
+        let mut bytes = core::mem::take(&mut self.draft);
+        bytes.clear();
+        wire::sse::event(kind, data, &mut bytes);
+        if matches!(session.reading, Reading::Stream(_)) {
+            self.say_to_listener(&mut session, &bytes, out);
+        }
+        self.draft = bytes;
+        self.sessions.put_back(session);
+    }
+
     /// Says something to a listener that has room. Whether it may stay.
     pub(crate) fn say_to_listener(
         &mut self,
