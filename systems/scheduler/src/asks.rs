@@ -5,6 +5,7 @@ use crate::entry::{Fact, JobId};
 use crate::job::State;
 use crate::ledger::Verdict;
 use crate::node::{How, Node, Outcome};
+use crate::page;
 use crate::peer::Said;
 use crate::shard::Site;
 use crate::spec::Spec;
@@ -19,7 +20,7 @@ use wire::http::Method;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum To {
+pub(crate) enum To {
     /// The node's page.
     Page,
     /// Its log.
@@ -51,7 +52,7 @@ pub enum To {
 }
 
 /// The bytes of a job as JSON: what its parts may have, and what escaping may make of them.
-pub const JOB_MAX: usize = 1024 * 1024;
+pub(crate) const JOB_MAX: usize = 1024 * 1024;
 
 /// Jobs in one list.
 const LIST_MAX: usize = 1000;
@@ -62,7 +63,7 @@ const KEY_MAX: usize = 256;
 
 /// How long a log is followed for who did not ask for a stream of events: long enough to see that it is live, short
 /// enough for programs that wait for an end.
-const FOLLOWED: Duration = Duration::from_secs(3);
+pub(crate) const FOLLOWED: Duration = Duration::from_secs(3);
 
 /// Between two pictures of everything for those who look.
 const PICTURE: Duration = Duration::from_millis(250);
@@ -102,7 +103,7 @@ struct Follower {
 }
 
 /// A node's face.
-pub struct Asks {
+pub(crate) struct Asks {
     pub(crate) site: Site,
     tokens: Tokens,
     ports: BTreeMap<ConnId, u16>,
@@ -137,7 +138,7 @@ impl Asks {
             Route::post("/api/v1/jobs/{id}/cancel", To::Cancel),
             Route::post("/api/v1/jobs/{id}/retry", To::Retry),
             Route::get("/api/v1/nodes", To::Nodes),
-            Route::get("/live", To::Live),
+            Route::get("/news", To::Live),
             Route::get("/metrics", To::Metrics),
             Route::get("/healthz", To::Health),
         ];
@@ -198,7 +199,19 @@ impl Asks {
             return self.site.answer(now, ask.id, Answer::text(418, TEAPOT), out);
         }
         match ask.to {
-            To::Page => self.site.answer(now, ask.id, Answer::new(200, HTML, PAGE.as_bytes()), out),
+            To::Page => {
+                let picture = view::page(node, now);
+                let rows = |name: &str| picture[name].as_array().cloned().unwrap_or_default();
+                let (jobs, nodes) = (page::jobs(&rows("jobs"), false), page::nodes(&rows("nodes"), false));
+                let places = [
+                    ("name", &*page::escaped(&node.me.name)),
+                    ("jobs", &jobs),
+                    ("nodes", &nodes),
+                    ("summary", &page::escaped(&summary(&picture))),
+                ];
+                let html = page::filled(PAGE, &places);
+                self.site.answer(now, ask.id, Answer::new(200, HTML, html.as_bytes()), out);
+            }
             To::Logging => self.logging(now, ask, node, out),
             To::Send => self.send(now, ask, node, out),
             To::List => self.list(now, ask, node, out),
@@ -387,8 +400,8 @@ impl Asks {
                 self.site.tell(ask.id, "", line, out);
             }
         } else if accepts.contains("text/html") {
-            let lines = escaped(&node.shown_log().text());
-            let page = LOGGING.replace("{name}", &escaped(&node.me.name)).replace("{lines}", &lines);
+            let lines = page::escaped(&node.shown_log().text());
+            let page = page::filled(LOGGING, &[("name", &page::escaped(&node.me.name)), ("lines", &lines)]);
             self.site.answer(now, ask.id, Answer::new(200, HTML, page.as_bytes()), out);
         } else {
             let follows = ask.query().get("follow").is_some();
@@ -429,7 +442,9 @@ impl Asks {
         if node.is_changed && is_due && !node.is_stopped && self.site.has_listeners(PICTURES) {
             node.is_changed = false;
             self.pictured = now.at;
-            self.site.publish(PICTURES, "", &view::page(node, now).to_string(), out);
+            let picture = view::page(node, now);
+            let news = page::news(&picture, &picture, &summary(&picture), false);
+            self.site.publish(PICTURES, "", &news, out);
         }
     }
 
@@ -444,7 +459,16 @@ impl Asks {
     }
 }
 
-/// A text as it stands in a page.
-pub(crate) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+/// One line on how things stand.
+fn summary(picture: &serde_json::Value) -> String {
+    let counts = &picture["counts"];
+    let jobs = format!(
+        "{} wait, {} are with workers, {} have ended, {} results came late",
+        counts["waiting"], counts["held"], counts["ended"], counts["late"]
+    );
+    match (picture["minority"].as_str(), picture["leader"].as_str()) {
+        (Some(why), _) => format!("{why}; {jobs}"),
+        (None, Some(leader)) => format!("{leader} leads; {jobs}"),
+        (None, None) => format!("no leader at present; {jobs}"),
+    }
 }

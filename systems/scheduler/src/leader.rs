@@ -31,6 +31,7 @@ pub enum Act {
     /// Propose this.
     Propose(Fact),
     /// Tell that worker that this is its own.
+    #[allow(missing_docs, reason = "as in the message that it becomes")]
     Run { worker: u16, id: JobId, attempt: u32, index: u64, life: u64 },
     /// That worker is taken for dead.
     Crashed(u16),
@@ -121,7 +122,7 @@ impl Leader {
         for job in ledger.held() {
             self.hold(now, job, &mut acts);
         }
-        let is_held = |id: &JobId, said: &Said| {
+        let is_held = |id: &JobId, said: &mut Said| {
             ledger.job(*id).is_some_and(|job| job.state.is_held() && job.attempt == said.attempt)
         };
         self.told.retain(is_held);

@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod asks;
+pub mod client;
 pub mod config;
 pub mod crash;
 pub mod entry;
@@ -32,6 +33,7 @@ pub mod load;
 pub mod logbook;
 pub mod node;
 pub mod output;
+pub mod page;
 pub mod peer;
 pub mod placement;
 pub mod proposals;
@@ -43,5 +45,6 @@ pub mod view;
 pub mod worker;
 pub mod worker_on_leader;
 
+pub use client::{Client, ClientConfig};
 pub use config::{Config, Kind, Member, Terminal};
 pub use shard::Scheduler;

@@ -4,18 +4,18 @@ use core::hint::black_box;
 
 /// The tokens that are good; everybody may when there are none.
 #[derive(Clone, Default)]
-pub struct Tokens(Vec<Box<str>>);
+pub(crate) struct Tokens(Vec<Box<str>>);
 
 impl Tokens {
     /// These.
     #[must_use]
-    pub fn new(tokens: &[Box<str>]) -> Self {
+    pub(crate) fn new(tokens: &[Box<str>]) -> Self {
         Self(tokens.to_vec())
     }
 
     /// Whether that field (`Bearer TOKEN`) opens the door. How long it takes says nothing of how near a guess is.
     #[must_use]
-    pub fn allow(&self, field: Option<&[u8]>) -> bool {
+    pub(crate) fn allow(&self, field: Option<&[u8]>) -> bool {
         if self.0.is_empty() {
             return true;
         }
