@@ -40,3 +40,4 @@ pub use keeper::Keeper;
 pub use link::Neighbours;
 pub use listen::Doors;
 pub use stop::terminate;
+pub use wire::proof::Key;

@@ -14,6 +14,9 @@ pub mod options;
 pub mod sweep;
 pub mod values;
 
+#[cfg(feature = "scheduler")]
+pub mod scheduler;
+
 #[cfg(feature = "dht")]
 pub mod check;
 #[cfg(feature = "dht")]
