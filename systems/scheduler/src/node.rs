@@ -114,7 +114,6 @@ pub struct Node {
     pub(crate) life: u64,
     number: u64,
     chance: Stream,
-    leads: u64,
     last_leader: Option<NodeId>,
     leaderless_since: Option<Instant>,
     dying: Option<Point>,
@@ -163,7 +162,6 @@ impl Node {
             life,
             number: 0,
             chance: stream,
-            leads: 0,
             last_leader: None,
             leaderless_since: None,
             dying: None,
@@ -178,6 +176,24 @@ impl Node {
             me,
             config: config.clone(),
         }
+    }
+
+    /// Its copy of the ledger.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Whether it leads and has applied all that was committed before.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.leader.is_some()
+    }
+
+    /// Programs started here in this life of the process, and those stopped for want of a leader.
+    #[must_use]
+    pub fn started_and_fenced(&self) -> (u64, u64) {
+        self.worker.as_ref().map_or((0, 0), |worker| (worker.started, worker.fenced))
     }
 
     fn my_number(&self) -> u16 {
@@ -305,8 +321,7 @@ impl Node {
                 Err(why) => (self.config.terminal.refuse)(&why.to_string()),
             },
             Effect::Role { role: _, leader, term: _ } => self.leader_is(now, leader),
-            Effect::Leads { term } => {
-                self.leads = term;
+            Effect::Leads { term: _ } => {
                 let chance = Chance::new(self.chance.next_u64()).stream("leader");
                 self.leader = Some(Leader::new(self.my_number(), now.at, chance));
                 self.note("Is master container");
@@ -637,6 +652,10 @@ impl Node {
         }
         if is_up {
             self.proposals.leader_changed();
+            // The first of a new cluster tries again as the others come: alone it could not win.
+            if self.config.first == Some(self.me.node) && self.group.term() <= 1 && self.group.leader().is_none() {
+                self.group.campaign(now.at);
+            }
             return;
         }
         self.group.on_unreachable(now.at, node);

@@ -18,11 +18,8 @@ const HTTP_LIBRARIES: &[&str] = &["requests==2.34.2", "websockets==17.4"];
 /// What a script's name begins with that speaks HTTP.
 const HTTP: &str = "http_";
 
-/// What a script's name begins with that asks a balancer; in the long run.
-const BALANCER: &str = "balancer_";
-
-/// What a script's name begins with that asks a network of units; in the long run.
-const WAVES: &str = "waves_";
+/// Programs that have scripts of their own, whose names begin with the program's; in the long run.
+const PROGRAMS: &[&str] = &["balancer", "waves", "scheduler"];
 
 /// How many seeds the comparison with redis-server goes through in the long run.
 const LONG_SEEDS: &str = "15";
@@ -34,7 +31,7 @@ const NEEDED: &[(&str, &str)] = &[("node", "nodejs"), ("npm", "npm")];
 pub(super) fn run(root: &Path) -> Result<(), String> {
     build_server(root)?;
     let python = python(root)?;
-    let ours = |file: &&PathBuf| !is_http(file) && !is_balancer(file) && !is_waves(file);
+    let ours = |file: &&PathBuf| !is_http(file) && !PROGRAMS.iter().any(|program| is_of(program, file));
     all(scripts(root)?.iter().filter(ours).map(|file| script(root, &python, file)))
 }
 
@@ -47,8 +44,7 @@ pub(super) fn run_more(root: &Path) -> Result<(), String> {
     let outcomes = [
         told(seeds),
         http(root),
-        balancer(root),
-        waves(root),
+        together(PROGRAMS.iter().map(|program| of(root, program))),
         ioredis(root).and_then(|main| beside(root, &python, &["node", &main])),
         redis_rs(root).and_then(|program| beside(root, &python, &[&program])),
     ];
@@ -64,36 +60,23 @@ fn http(root: &Path) -> Result<(), String> {
     all(scripts(root)?.iter().filter(|file| is_http(file)).map(|file| script(root, &python, file)))
 }
 
-/// A real balancer with real replicas: its words, its bounds, and what it must bear.
-fn balancer(root: &Path) -> Result<(), String> {
-    told(cargo(
-        root,
-        &["build", "--profile", "test", "--locked", "--package", "serve", "--bin", "balancer"],
-    ))?;
-    // The driver of containers is shown with a real engine.
+/// A real process of that program and all that it starts: its words, its bounds, and what it must bear.
+fn of(root: &Path, name: &str) -> Result<(), String> {
+    told(cargo(root, &["build", "--profile", "test", "--locked", "--package", "serve", "--bin", name]))?;
+    // The driver of containers is shown with a real engine, and links are cut between namespaces.
     missing(&[
         ("dockerd", "docker.io"),
         ("docker", "docker.io"),
         ("iptables", "iptables"),
         ("ip", "iproute2"),
+        ("curl", "curl"),
     ])?;
     let python = python_with(root, "python-http", "import requests, websockets", HTTP_LIBRARIES)?;
-    let program = root.join("target/debug/balancer");
+    let program = root.join("target/debug").join(name);
     let ask = |file: &PathBuf| {
         with(bounded(&python), |command| command.arg(file).arg(&program).env("PYTHONDONTWRITEBYTECODE", "1"))
     };
-    all(scripts(root)?.iter().filter(|file| is_balancer(file)).map(ask))
-}
-
-/// A network of units, by a client that knows only its contract.
-fn waves(root: &Path) -> Result<(), String> {
-    told(cargo(root, &["build", "--profile", "test", "--locked", "--package", "serve", "--bin", "waves"]))?;
-    let program = root.join("target/debug/waves");
-    let python = python_with(root, "python-http", "import requests, websockets", HTTP_LIBRARIES)?;
-    let ask = |file: &PathBuf| {
-        with(bounded(&python), |command| command.arg(file).arg(&program).env("PYTHONDONTWRITEBYTECODE", "1"))
-    };
-    all(scripts(root)?.iter().filter(|file| is_waves(file)).map(ask))
+    all(scripts(root)?.iter().filter(|file| is_of(name, file)).map(ask))
 }
 
 fn build_server(root: &Path) -> Result<(), String> {
@@ -177,12 +160,9 @@ fn is_script(path: &Path) -> bool {
     name.ends_with(".py") && !name.starts_with('_')
 }
 
-fn is_balancer(path: &Path) -> bool {
-    path.file_name().unwrap_or_default().to_string_lossy().starts_with(BALANCER)
-}
-
-fn is_waves(path: &Path) -> bool {
-    path.file_name().unwrap_or_default().to_string_lossy().starts_with(WAVES)
+fn is_of(program: &str, path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    name.strip_prefix(program).is_some_and(|rest| rest.starts_with('_'))
 }
 
 fn is_http(path: &Path) -> bool {

@@ -10,7 +10,7 @@ use crate::tokens::Tokens;
 use core::time::Duration;
 use machine::{
     Blob, Chance, ChildEvent, ChildId, ConnId, End, Gauges, Input, Instant, Listening, ListenerId, Now, Opened, Order,
-    Outbox, Peer, PipeKind, Seat, Shard, Stream, Ticket, TimerId,
+    Outbox, Peer, Seat, Shard, Stream, Ticket, TimerId,
 };
 use rkyv::{Archive, Serialize};
 use serde_json::Value;

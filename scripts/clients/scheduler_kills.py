@@ -1,0 +1,228 @@
+"""The crash table of the scheduler's contract, with real processes that are killed.
+
+Every row in order, `RINGWISE_ROUNDS` times (once where it is not given); then every crash point, where a node kills
+itself. At the end of each round every job that was acknowledged has one end, made by its last attempt.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+
+from _balancer import until
+from _scheduler import ENDS, Scheduler, address, kill, outcome
+
+ROUNDS = int(os.environ.get("RINGWISE_ROUNDS", "1"))
+
+POINTS = [
+    "before-acknowledging",
+    "after-acknowledging",
+    "before-assigning",
+    "before-sending",
+    "before-starting",
+    "after-starting",
+    "before-result",
+    "after-result",
+    "before-client",
+]
+
+# Prints its attempt, so that the result shows which one it is of.
+PROGRAM = "import os, time; time.sleep({0}); print(os.environ['JOB_ID'], os.environ['ATTEMPT'])"
+
+
+def judge(scheduler, jobs):
+    """Every acknowledged job: one end, by its last attempt."""
+    for job in jobs:
+        found = scheduler.wait(job)
+        ends = [event["what"] for event in found["history"] if event["what"] in ENDS]
+        assert ends == [found["state"]], found
+        if found["state"] == "finished":
+            assert found["result"]["stdout"].split() == [job, str(found["attempt"])], found
+    return [scheduler.job(job) for job in jobs]
+
+
+def post(scheduler, program, key, at):
+    """As a client does that is not answered: the same key at the next node, until one acknowledges."""
+    for attempt in range(100):
+        with contextlib.suppress(OSError, ValueError):
+            status, answer = scheduler.json("POST", "/api/v1/jobs", {"program": program}, at=at, key=key)
+            if status == 201:
+                return answer["id"]
+        at = scheduler.nodes[attempt % len(scheduler.nodes)]
+        time.sleep(0.1)
+    raise AssertionError(f"nobody acknowledged {key}")
+
+
+def leader_before_acknowledging(scheduler, name):
+    leader = scheduler.leader()
+    # It is stopped first, so that it surely has not answered when it dies.
+    kill(leader, signal.SIGSTOP)
+    box = []
+    asking = threading.Thread(
+        target=lambda: box.append(post(scheduler, PROGRAM.format(0.1), name, address(leader["address"])))
+    )
+    asking.start()
+    time.sleep(0.2)
+    kill(leader)
+    asking.join()
+    return box
+
+
+def leader_after_acknowledging(scheduler, name):
+    leader = scheduler.leader()
+    job = post(scheduler, PROGRAM.format(0.2), name, address(leader["address"]))
+    kill(leader)
+    return [job]
+
+
+def worker_with_a_job(scheduler, name):
+    job = post(scheduler, PROGRAM.format(3), name, scheduler.nodes[0])
+    worker = scheduler.wait(job, "running")["worker"]
+    began = kill(scheduler.node(worker))
+    until(lambda: (found := scheduler.job(job))["state"] == "running" and found["attempt"] == 2, "elsewhere")
+    print(f"  worker killed, running elsewhere after {time.monotonic() - began:.2f} s")
+    found = scheduler.wait(job)
+    assert found["worker"] != worker and found["attempt"] == 2, found
+    return [job]
+
+
+def worker_that_was_slow(scheduler, name):
+    job = post(scheduler, PROGRAM.format(1.5), name, scheduler.nodes[0])
+    worker = scheduler.wait(job, "running")["worker"]
+    node = scheduler.node(worker)
+    kill(node, signal.SIGSTOP)
+    found = scheduler.wait(job)
+    assert found["attempt"] == 2 and found["worker"] != worker, found
+    # Meanwhile the first program ended too, unseen; now its worker wakes and tells.
+    kill(node, signal.SIGCONT)
+    until(lambda: scheduler.job(job)["late"], "the late result")
+    late = scheduler.job(job)["late"]
+    assert [each["attempt"] for each in late] == [1] and late[0]["result"]["stdout"].split() == [job, "1"], late
+    assert "late" in [event["what"] for event in scheduler.job(job)["history"]]
+    return [job]
+
+
+def leader_after_the_result(scheduler, name):
+    job = post(scheduler, PROGRAM.format(0.1), name, scheduler.nodes[0])
+    scheduler.wait(job)
+    leader = scheduler.leader()
+    kill(leader)
+    for at in [node for node in scheduler.nodes if node != address(leader["address"])]:
+        assert outcome(scheduler.wait(job, at=at))[0] == "finished"
+    return [job]
+
+
+def leader_and_worker_at_once(scheduler, name):
+    job = post(scheduler, PROGRAM.format(2), name, scheduler.nodes[0])
+    worker = scheduler.wait(job, "running")["worker"]
+    leader = scheduler.leader()
+    kill(leader)
+    kill(scheduler.node(worker) if worker != leader["id"] else leader)
+    return [job]
+
+
+def minority(scheduler, name):
+    """Three of five do not answer: the others refuse, with a reason, and go on when the majority is back."""
+    nodes = [node for node in scheduler.all_nodes() if node["role"] != "log"]
+    stopped = nodes[:3]
+    left = address(nodes[3]["address"])
+    for node in stopped:
+        kill(node, signal.SIGSTOP)
+    try:
+
+        def refuses():
+            status, answer = scheduler.json("POST", "/api/v1/jobs", {"program": "x"}, at=left)
+            return status == 503 and "majority" in answer["error"]
+
+        until(refuses, "the minority refuses")
+        status, text = scheduler.ask("GET", "/healthz", at=left)
+        assert status == 503, text
+    finally:
+        for node in stopped:
+            kill(node, signal.SIGCONT)
+    scheduler.settled()
+    return [post(scheduler, PROGRAM.format(0.1), name, left)]
+
+
+def power(scheduler, name):
+    jobs = [post(scheduler, PROGRAM.format(1), f"{name}-{number}", scheduler.nodes[0]) for number in range(5)]
+    scheduler.power_cut()
+    scheduler.start()
+    return jobs
+
+
+def job_that_kills_its_worker(scheduler, name):
+    # Its parent is the worker's keeper, the keeper's the worker.
+    program = (
+        "import os, signal, time\n"
+        "parent = open(f'/proc/{os.getppid()}/stat').read().rsplit(')', 1)[1].split()[1]\n"
+        "time.sleep(0.3)\n"
+        "os.kill(int(parent), signal.SIGKILL)\n"
+        "time.sleep(60)\n"
+    )
+    job = post(scheduler, program, name, scheduler.nodes[0])
+    found = scheduler.wait(job)
+    assert found["state"] == "dead" and found["attempt"] == 5, found
+    reasons = [event for event in found["history"] if event["what"] == "expired"]
+    assert len(reasons) == 5 and all(event["why"] for event in reasons), found
+    assert "lost their worker" in found["history"][-1]["why"], found
+    status, dead = scheduler.json("GET", "/api/v1/jobs?state=dead")
+    assert status == 200 and job in [each["id"] for each in dead["jobs"]], dead
+    scheduler.settled()
+    status, answer = scheduler.json("POST", f"/api/v1/jobs/{job}/retry")
+    assert status == 200, answer
+    scheduler.wait(job, "running")
+    scheduler.json("POST", f"/api/v1/jobs/{job}/cancel")
+    scheduler.settled()
+    return []
+
+
+ROWS = [
+    leader_before_acknowledging,
+    leader_after_acknowledging,
+    worker_with_a_job,
+    worker_that_was_slow,
+    leader_after_the_result,
+    leader_and_worker_at_once,
+    minority,
+    power,
+    job_that_kills_its_worker,
+]
+
+
+def rows():
+    with Scheduler("--restart-after", "1s") as scheduler:
+        wanted = sys.argv[2:]
+        for row in ROWS:
+            for number in range(ROUNDS):
+                if wanted and row.__name__ not in wanted:
+                    continue
+                scheduler.settled()
+                began = time.monotonic()
+                jobs = row(scheduler, f"{row.__name__}-{number}")
+                scheduler.settled()
+                judge(scheduler, jobs)
+                print(f"{row.__name__} {number}: held, {time.monotonic() - began:.1f} s", flush=True)
+
+
+def points():
+    for point in POINTS:
+        if sys.argv[2:] and point not in sys.argv[2:]:
+            continue
+        for number in range(ROUNDS):
+            with Scheduler("--crash", point, "--restart-after", "1s") as scheduler:
+                scheduler.settled()
+                leader = address(scheduler.leader()["address"])
+                job = post(scheduler, PROGRAM.format(0.3), f"{point}-{number}", leader)
+                until(lambda: any(point in line and "kills itself" in line for line in scheduler.lines), f"a death at {point}")
+                scheduler.settled()
+                [found] = judge(scheduler, [job])
+                assert found["state"] == "finished", found
+                print(f"{point} {number}: held, attempt {found['attempt']}", flush=True)
+
+
+rows()
+points()
+print("scheduler_kills: all held")
