@@ -47,7 +47,8 @@ pub enum Command {
 pub struct RunArgs {
     /// Whom to ask: resp://HOST:PORT or frame://HOST:PORT; more addresses of the same kind with commas. With
     /// resp-cluster://HOST:PORT the nodes are asked for, and each request goes to the node that has its key. Or
-    /// http://HOST:PORT/PATH; see the options that begin with HTTP.
+    /// http://HOST:PORT/PATH; see the options that begin with HTTP. Or jobs://HOST:PORT, a scheduler: each request sends
+    /// a job (`true`, or what --body says) and is right when it is acknowledged.
     pub target: String,
 
     /// Connections held open, over all cores.

@@ -23,6 +23,7 @@ pub mod events;
 pub mod files;
 pub mod html;
 pub mod http;
+pub mod jobs;
 pub mod keys;
 pub mod live;
 pub mod pace;

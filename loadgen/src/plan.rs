@@ -4,6 +4,7 @@
 use crate::cli::RunArgs;
 use crate::discover::discover;
 use crate::http::{Ask, Typed};
+use crate::jobs;
 use crate::keys::Choice;
 use crate::pace::Arrival;
 use crate::protocol::Dialect;
@@ -154,6 +155,8 @@ impl Run {
     /// # Errors
     /// A sentence: wrong use, or a host that has no address.
     pub fn mean(typed: RunArgs, command: String, drawn_seed: u64) -> Result<Self, Fatal> {
+        let asked = typed.target.clone();
+        let typed = jobs::as_http(typed, drawn_seed);
         let (scheme, addresses) = target(&typed.target)?;
         check(&typed)?;
         let mut targets = addresses.split(',').map(resolve).collect::<Result<Vec<_>, _>>()?;
@@ -205,7 +208,7 @@ impl Run {
         };
         Ok(Self {
             load,
-            target: typed.target,
+            target: asked,
             command,
             // Cores that were given to us are ours to use up; else a sleeping worker leaves its core to the server.
             spin: typed.spin.unwrap_or(if typed.cores.is_some() { SPIN } else { Duration::ZERO }),
@@ -258,8 +261,8 @@ fn http(typed: &RunArgs, addresses: &str) -> Result<Ask, Fatal> {
 fn target(text: &str) -> Result<(Scheme, &str), Fatal> {
     let wrong = || {
         Fatal::misuse(format!(
-            "{text:?} is no target: write resp://host:port, resp-cluster://host:port, frame://host:port or \
-             http://host:port/path"
+            "{text:?} is no target: write resp://host:port, resp-cluster://host:port, frame://host:port, \
+             http://host:port/path or jobs://host:port"
         ))
     };
     let (scheme, addresses) = text.split_once("://").ok_or_else(wrong)?;

@@ -230,7 +230,7 @@ impl Asks {
                 self.metrics.push(ask.id);
                 out.gather(TICKET);
             }
-            To::Health => match node.minority(now.at) {
+            To::Health => match node.helpless(now.at) {
                 Some(why) => self.refuse(now, ask.id, 503, &why, out),
                 None => self.site.answer(now, ask.id, Answer::text(200, "ok\n"), out),
             },

@@ -280,6 +280,7 @@ impl Node {
         if let Some(point) = self.dying.take() {
             (self.config.terminal.die)(point);
         }
+        let mut is_done = false;
         for _ in 0..ROUNDS_MAX {
             let mut mark = self.mark;
             let effects = self.group.effects(&mut |record| {
@@ -292,9 +293,13 @@ impl Node {
                 self.act(now, effect, out);
             }
             let has_worked = !self.is_stopped && !self.is_broken && self.work(now, out);
-            if is_quiet && !has_worked {
+            is_done = is_quiet && !has_worked;
+            if is_done {
                 break;
             }
+        }
+        if !is_done {
+            self.soon(now, out);
         }
         self.keep(out);
         self.send_lines(out);
@@ -550,6 +555,12 @@ impl Node {
             self.config.members.len(),
             self.config.members.len() / 2 + 1,
         ))
+    }
+
+    /// Why this node could promise nothing at this moment.
+    pub(crate) fn helpless(&self, now: Instant) -> Option<String> {
+        let has_no_leader = self.group.leader().is_none();
+        self.minority(now).or_else(|| has_no_leader.then(|| "there is no leader at this moment".to_owned()))
     }
 
     /// Time has passed.

@@ -169,6 +169,10 @@ impl Shard for Scheduler {
             other => unreachable!("nobody asked for {other:?}"),
         }
         if let Some(node) = &mut self.node {
+            if !node.outcomes.is_empty() {
+                // What is read may lead to something that is proposed.
+                node.soon(now, out);
+            }
             self.asks.answer(now, node, out);
         }
     }
