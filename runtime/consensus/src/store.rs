@@ -8,7 +8,7 @@ use raft::eraftpb;
 use raft::util::limit_size;
 use raft::{GetEntriesContext, RaftState, StorageError};
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// What a group holds of its ledger.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(crate) struct Store {
 #[derive(Clone, Debug)]
 pub(crate) struct Offer {
     pub(crate) of: Meta,
-    pub(crate) bytes: Rc<[u8]>,
+    pub(crate) bytes: Arc<[u8]>,
 }
 
 impl Store {

@@ -111,6 +111,8 @@ pub struct Node {
     pub(crate) is_stopped: bool,
     /// The disk failed: this node can promise nothing any more.
     pub(crate) is_broken: bool,
+    /// The disk has no room: nothing more is logged, and so nothing said, until it has.
+    pub(crate) is_full: bool,
     pub(crate) life: u64,
     number: u64,
     chance: Stream,
@@ -159,6 +161,7 @@ impl Node {
             outcomes: Vec::new(),
             is_stopped: false,
             is_broken: false,
+            is_full: false,
             life,
             number: 0,
             chance: stream,
@@ -280,8 +283,8 @@ impl Node {
         if let Some(point) = self.dying.take() {
             (self.config.terminal.die)(point);
         }
-        let mut is_done = false;
-        for _ in 0..ROUNDS_MAX {
+        let mut is_done = self.is_full;
+        for _ in 0..if self.is_full { 0 } else { ROUNDS_MAX } {
             let mut mark = self.mark;
             let effects = self.group.effects(&mut |record| {
                 mark = out.log(&tagged(OF_GROUP, record));
@@ -694,7 +697,7 @@ impl Node {
     /// Saves the state when the log has grown long.
     fn keep(&mut self, out: &mut impl Outbox<Said = Said>) {
         let applied = self.group.applied();
-        if self.is_saving || self.is_broken || applied < self.kept_at + self.config.keep_every {
+        if self.is_saving || self.is_broken || self.is_full || applied < self.kept_at + self.config.keep_every {
             return;
         }
         out.save(&tagged(OF_LEDGER, &applied.to_le_bytes()));
@@ -710,6 +713,14 @@ impl Node {
     /// A snapshot is safe.
     pub fn on_saved(&mut self) {
         self.is_saving = false;
+    }
+
+    /// The disk has no room: what was logged waits in the world, and with it all that it would promise.
+    pub fn on_full(&mut self) {
+        if !self.is_full {
+            self.is_full = true;
+            self.note("The disk is full: nothing is promised here until there is room");
+        }
     }
 
     /// The disk failed.

@@ -180,10 +180,16 @@ impl Shard for Scheduler {
     fn on_stored(&mut self, now: Now, what: Stored, out: &mut impl Outbox<Said = Said>) {
         let Some(node) = &mut self.node else { return };
         match what {
-            Stored::Logged(upto) => node.group.on_logged(now.at, upto),
+            Stored::Logged(upto) => {
+                node.is_full = false;
+                node.group.on_logged(now.at, upto);
+            }
             Stored::Saved(_) => node.on_saved(),
-            // What was logged waits in the world, and with it all that it would promise.
-            Stored::Full => node.note("The disk is full: nothing is acknowledged until there is room"),
+            Stored::Unsaved => {
+                out.unsave();
+                node.on_saved();
+            }
+            Stored::Full => node.on_full(),
             Stored::Failed => node.on_disk_failed(),
         }
         self.after(now, out);
