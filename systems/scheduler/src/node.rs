@@ -16,7 +16,7 @@ use crate::peer::{Beat, Said};
 use crate::proposals::{self, Proposals};
 use crate::worker::{News, Worker};
 use crate::worker_on_leader::LEASE;
-use consensus::{Effect, Group, ReadId, Refused};
+use consensus::{Effect, Group, ReadId};
 use core::time::Duration;
 use machine::{Chance, CoreId, Instant, LogMark, NodeId, Now, Outbox, Seat, Stream, TimerId};
 use std::collections::BTreeMap;
@@ -306,7 +306,7 @@ impl Node {
         }
         self.keep(out);
         self.send_lines(out);
-        let wake = if self.is_stopped { None } else { Some(self.group.next_wake()) };
+        let wake = if self.is_stopped || self.is_full || self.is_broken { None } else { Some(self.group.next_wake()) };
         out.wake(GROUP, wake);
     }
 
@@ -494,10 +494,11 @@ impl Node {
 
     /// This node leads: it takes a proposal of its own or of another. Refused, it comes again by itself.
     pub(crate) fn propose_here(&mut self, now: Now, origin: crate::entry::Origin, fact: Fact) {
-        let bytes = proposals::entry(now, origin, fact).write();
-        match self.group.propose(now.at, bytes) {
-            Ok(_) | Err(Refused::Busy | Refused::NotLeader { .. }) => {}
+        if self.is_full {
+            return;
         }
+        let bytes = proposals::entry(now, origin, fact).write();
+        let _ = self.group.propose(now.at, bytes);
     }
 
     /// Asks for something on behalf of who asked.
@@ -546,8 +547,9 @@ impl Node {
 
     /// Why this node can promise nothing; none while it can, or may soon.
     pub(crate) fn minority(&self, now: Instant) -> Option<String> {
-        if self.is_broken {
-            return Some(format!("the disk of {} failed: ask another node", self.me.name));
+        if self.is_broken || self.is_full {
+            let what = if self.is_broken { "failed" } else { "is full" };
+            return Some(format!("the disk of {} {what}: ask another node", self.me.name));
         }
         let since = self.leaderless_since.filter(|since| now.since(*since) >= proposals::LEADERLESS)?;
         let alive = 1 + self.known.values().filter(|known| known.is_alive(now)).count();
@@ -672,7 +674,9 @@ impl Node {
             }
             return;
         }
-        self.group.on_unreachable(now.at, node);
+        if !self.is_full {
+            self.group.on_unreachable(now.at, node);
+        }
         if let Some(leader) = &mut self.leader {
             leader.on_down(now.at, node.0);
         }

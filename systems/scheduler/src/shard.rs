@@ -155,7 +155,7 @@ impl Shard for Scheduler {
         match timer {
             PUMP => node.pump(now, out),
             GROUP => {
-                if !node.is_stopped {
+                if !node.is_stopped && !node.is_full {
                     node.group.on_timer(now.at);
                 }
                 node.soon(now, out);
@@ -253,6 +253,8 @@ impl Shard for Scheduler {
 /// Another node said something.
 fn hear(now: Now, from: NodeId, heard: &ArchivedSaid, node: &mut Node, out: &mut impl Outbox<Said = Said>) {
     match heard {
+        // A group whose records have no room stands still.
+        ArchivedSaid::Group(_) if node.is_full => {}
         ArchivedSaid::Group(message) => {
             if let Err(fault) = node.group.on_message(now.at, from, message) {
                 node.note(&format!("{}: {fault}", node.config.name(from.0).to_owned()));
