@@ -41,7 +41,8 @@ mod tests {
 
     #[test]
     fn a_job_is_a_post_with_a_key_of_its_own() {
-        let typed = Words::try_parse_from(["x", "jobs://127.0.0.1:3001", "--seed", "7"]).expect("it is right");
+        let typed =
+            Words::try_parse_from(["x", "jobs://127.0.0.1:3001", "--seed", "7"]).expect("it is right");
         let meant = as_http(typed.run, 1);
         assert_eq!(meant.target, "http://127.0.0.1:3001/api/v1/jobs");
         assert_eq!(meant.method.as_deref(), Some("POST"));

@@ -216,7 +216,9 @@ impl Asks {
             To::Send => self.send(now, ask, node, out),
             To::List => self.list(now, ask, node, out),
             To::Job | To::Result => match JobId::read(&ask.parameters.get("id")) {
-                Some(id) => node.read(now, ask.id, id, if ask.to == To::Job { How::Job } else { How::Result }),
+                Some(id) => {
+                    node.read(now, ask.id, id, if ask.to == To::Job { How::Job } else { How::Result })
+                }
                 None => self.refuse(now, ask.id, 404, "there is no such job", out),
             },
             To::Cancel | To::Retry => self.change(now, ask, node, out),
@@ -289,21 +291,25 @@ impl Asks {
             Ok(limit) => limit.unwrap_or(LIST).min(LIST_MAX),
             Err(wrong) => return self.refuse(now, ask.id, 400, &format!("limit={wrong} is no number"), out),
         };
-        let state = match query.get("state").map(|name| (State::ALL.iter().find(|each| each.name() == name), name)) {
-            None => None,
-            Some((Some(state), _)) => Some(*state),
-            Some((None, name)) => {
-                let known: Vec<&str> = State::ALL.iter().map(|state| state.name()).collect();
-                let why = format!("state={name} is none of {}", known.join(", "));
-                return self.refuse(now, ask.id, 400, &why, out);
-            }
-        };
+        let state =
+            match query.get("state").map(|name| (State::ALL.iter().find(|each| each.name() == name), name)) {
+                None => None,
+                Some((Some(state), _)) => Some(*state),
+                Some((None, name)) => {
+                    let known: Vec<&str> = State::ALL.iter().map(|state| state.name()).collect();
+                    let why = format!("state={name} is none of {}", known.join(", "));
+                    return self.refuse(now, ask.id, 400, &why, out);
+                }
+            };
         if let Some(why) = node.minority(now.at) {
             return self.refuse(now, ask.id, 503, &why, out);
         }
-        let wanted = node.ledger.newest().filter(|job| state.is_none_or(|state| job.state == state)).take(limit);
+        let wanted =
+            node.ledger.newest().filter(|job| state.is_none_or(|state| job.state == state)).take(limit);
         let is_whole = query.get("whole").is_some();
-        let show = |job| if is_whole { view::whole(job, &node.config, None) } else { view::brief(job, &node.config) };
+        let show = |job| {
+            if is_whole { view::whole(job, &node.config, None) } else { view::brief(job, &node.config) }
+        };
         let jobs: Vec<serde_json::Value> = wanted.map(show).collect();
         self.site.json(now, ask.id, 200, &json!({ "jobs": jobs, "count": node.ledger.len() }), out);
     }
@@ -389,7 +395,8 @@ impl Asks {
     }
 
     fn logging(&mut self, now: Now, ask: &Ask<'_, To>, node: &Node, out: &mut impl Outbox) {
-        let accepts = String::from_utf8_lossy(ask.head.fields.get("accept").unwrap_or_default()).to_lowercase();
+        let accepts =
+            String::from_utf8_lossy(ask.head.fields.get("accept").unwrap_or_default()).to_lowercase();
         if accepts.contains("text/event-stream") {
             self.site.listen(now, ask.id, LOG, out);
             let (first, lines) = node.shown_log().since(0, usize::MAX);

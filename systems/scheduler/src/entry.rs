@@ -154,7 +154,8 @@ mod tests {
     use super::*;
 
     fn entry() -> Entry {
-        let outcome = Outcome { exit: 3, stdout: "out".into(), why: Some("late".into()), ..Outcome::default() };
+        let outcome =
+            Outcome { exit: 3, stdout: "out".into(), why: Some("late".into()), ..Outcome::default() };
         Entry {
             origin: Origin { node: 2, life: 3, number: 4 },
             at_ms: 5,

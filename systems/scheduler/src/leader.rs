@@ -129,9 +129,9 @@ impl Leader {
         self.missed.retain(is_held);
         self.taken_back.retain(is_held);
         self.given.retain(|id, given| {
-            let is_waiting = ledger.job(*id).is_some_and(|job| {
-                job.state == State::Accepted && job.attempt + 1 == given.said.attempt
-            });
+            let is_waiting = ledger
+                .job(*id)
+                .is_some_and(|job| job.state == State::Accepted && job.attempt + 1 == given.said.attempt);
             is_waiting && now.since(given.said.at) < AGAIN
         });
         self.place(now, ledger, &mut acts);
@@ -187,7 +187,9 @@ impl Leader {
             return Some(format!("worker {number} was started anew and has nothing of its earlier life"));
         }
         if worker.beat.gave_up.contains(&(job.id, job.attempt)) {
-            return Some(format!("worker {number} had heard no leader for two thirds of its lease, and stopped it"));
+            return Some(format!(
+                "worker {number} had heard no leader for two thirds of its lease, and stopped it"
+            ));
         }
         let has_it = worker.beat.holds.contains(&(job.id, job.attempt));
         if has_it || job.state == State::Assigned {
@@ -263,7 +265,8 @@ impl Leader {
                 found.insert(*number, candidate);
             }
         }
-        let held = ledger.held().filter_map(|job| Some((job.worker?, job.spec.cpu_milli, job.spec.memory_mb)));
+        let held =
+            ledger.held().filter_map(|job| Some((job.worker?, job.spec.cpu_milli, job.spec.memory_mb)));
         let given = self.given.values().map(|given| (given.worker, given.cpu_milli, given.memory_mb));
         for (worker, cpu_milli, memory_mb) in held.chain(given) {
             if let Some(candidate) = found.get_mut(&worker) {

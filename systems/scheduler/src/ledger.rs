@@ -87,7 +87,10 @@ impl Refusal {
             Self::NoJob => "there is no such job, or it ended so long ago that it is forgotten".into(),
             Self::Ended(state) => format!("the job has ended: it is {}", state.name()),
             Self::NotRetried(state) => {
-                format!("only a job that is failed, dead, cancelled or lost can be tried again; it is {}", state.name())
+                format!(
+                    "only a job that is failed, dead, cancelled or lost can be tried again; it is {}",
+                    state.name()
+                )
             }
             Self::StartedOnce => "the job may be started at most once, and may have been".into(),
             Self::Full => format!("{OPEN_MAX} jobs wait or run: send it again later"),
@@ -447,7 +450,11 @@ impl Job {
         } else if self.losses >= ATTEMPTS_MAX {
             self.state = State::Dead;
             self.ended_ms = at.ms;
-            self.note(at, "dead", format!("{} attempts in a row lost their worker; the last: {why}", self.losses));
+            self.note(
+                at,
+                "dead",
+                format!("{} attempts in a row lost their worker; the last: {why}", self.losses),
+            );
         } else {
             self.state = State::Accepted;
             self.not_before_ms = match self.losses {

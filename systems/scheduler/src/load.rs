@@ -30,7 +30,8 @@ impl Load {
 
     /// Takes in a line: `cpu_used memory_used pressure`, in thousandths. Whether it was one.
     pub fn hear(&mut self, line: &str) -> bool {
-        let mut numbers = line.split_whitespace().map(|word| word.parse::<u64>().ok().filter(|part| *part <= 1000));
+        let mut numbers =
+            line.split_whitespace().map(|word| word.parse::<u64>().ok().filter(|part| *part <= 1000));
         let mut next = || numbers.next().flatten();
         let (Some(cpu), Some(memory), Some(pressure)) = (next(), next(), next()) else { return false };
         (self.cpu_used, self.memory_used, self.pressure) = (cpu, memory, pressure);

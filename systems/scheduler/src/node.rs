@@ -5,6 +5,9 @@
 //! committed and applied, a decision may be made only by a leader that has applied all that earlier ones committed. Both
 //! hold because there is one loop, here, that takes the group's effects in their order and works only after them.
 
+mod asking;
+mod hearing;
+
 use crate::config::{Config, Kind, Member};
 use crate::crash::Point;
 use crate::entry::{Entry, Fact, JobId};
@@ -13,7 +16,7 @@ use crate::ledger::{Ledger, Verdict};
 use crate::load::Load;
 use crate::logbook::{Heard, Logbook};
 use crate::peer::{Beat, Said};
-use crate::proposals::{self, Proposals};
+use crate::proposals::Proposals;
 use crate::worker::{News, Worker};
 use crate::worker_on_leader::LEASE;
 use consensus::{Effect, Group, ReadId};
@@ -306,7 +309,11 @@ impl Node {
         }
         self.keep(out);
         self.send_lines(out);
-        let wake = if self.is_stopped || self.is_full || self.is_broken { None } else { Some(self.group.next_wake()) };
+        let wake = if self.is_stopped || self.is_full || self.is_broken {
+            None
+        } else {
+            Some(self.group.next_wake())
+        };
         out.wake(GROUP, wake);
     }
 
@@ -357,7 +364,9 @@ impl Node {
                 self.leaderless_since.get_or_insert(now.at);
             }
             Some(leader) => {
-                if self.last_leader.is_some_and(|last| last != leader && last != self.me.node) && !self.is_stopped {
+                if self.last_leader.is_some_and(|last| last != leader && last != self.me.node)
+                    && !self.is_stopped
+                {
                     self.note("Leader has crashed");
                 }
                 self.last_leader = Some(leader);
@@ -371,7 +380,9 @@ impl Node {
         self.is_changed = true;
         let entry = match Entry::read(bytes) {
             Ok(entry) => entry,
-            Err(why) => return (self.config.terminal.refuse)(&format!("entry {index} cannot be read: {why}")),
+            Err(why) => {
+                return (self.config.terminal.refuse)(&format!("entry {index} cannot be read: {why}"));
+            }
         };
         let verdict = self.ledger.apply(index, &entry);
         self.tell_people(&entry.fact, &verdict);
@@ -476,66 +487,6 @@ impl Node {
         }
     }
 
-    /// Says what is proposed to whoever leads. Whether that is this node's own group.
-    fn propose(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) -> bool {
-        let Some(leader) = self.group.leader() else { return false };
-        let due = self.proposals.due(now.at);
-        let is_mine = leader == self.me.node;
-        let has_any = !due.is_empty();
-        for (origin, fact) in due {
-            if is_mine {
-                self.propose_here(now, origin, fact);
-            } else {
-                out.send(leader, CORE, Said::Propose { origin, fact }, None);
-            }
-        }
-        is_mine && has_any
-    }
-
-    /// This node leads: it takes a proposal of its own or of another. Refused, it comes again by itself.
-    pub(crate) fn propose_here(&mut self, now: Now, origin: crate::entry::Origin, fact: Fact) {
-        if self.is_full {
-            return;
-        }
-        let bytes = proposals::entry(now, origin, fact).write();
-        let _ = self.group.propose(now.at, bytes);
-    }
-
-    /// Asks for something on behalf of who asked.
-    pub(crate) fn ask(&mut self, now: Now, fact: Fact, ask: AskId, how: How) {
-        if self.proposals.len() >= proposals::WAITING_MAX {
-            let why = "too many requests wait for a majority: send it again later".to_owned();
-            return self.outcomes.push(Outcome::Refused(ask, why));
-        }
-        if let Some(why) = self.minority(now.at) {
-            return self.outcomes.push(Outcome::Refused(ask, why));
-        }
-        self.proposals.add(now.at, fact, Some((ask, how)));
-    }
-
-    /// A job is to be read as it is now.
-    pub(crate) fn read(&mut self, now: Now, ask: AskId, job: JobId, how: How) {
-        if self.ledger.job(job).is_some_and(|job| job.state.is_end()) {
-            return self.outcomes.push(Outcome::Readable(ask, job, how));
-        }
-        if let Some(why) = self.minority(now.at) {
-            return self.outcomes.push(Outcome::Refused(ask, why));
-        }
-        let id = self.group.read_index(now.at);
-        self.readers.insert(id, (ask, job, how, now.at));
-    }
-
-    /// A key for a job that was sent without one.
-    pub(crate) fn own_key(&mut self) -> String {
-        format!("{}-{:016x}{:016x}", self.me.name, self.chance.next_u64(), self.chance.next_u64())
-    }
-
-    /// Everybody who waits for an answer.
-    pub(crate) fn waiting(&mut self) -> Vec<AskId> {
-        let readers = core::mem::take(&mut self.readers).into_values().map(|(ask, ..)| ask);
-        readers.chain(self.proposals.askers()).collect()
-    }
-
     /// The log that people are shown here.
     #[must_use]
     pub fn shown_log(&self) -> &Logbook {
@@ -545,163 +496,11 @@ impl Node {
         }
     }
 
-    /// Why this node can promise nothing; none while it can, or may soon.
-    pub(crate) fn minority(&self, now: Instant) -> Option<String> {
-        if self.is_broken || self.is_full {
-            let what = if self.is_broken { "failed" } else { "is full" };
-            return Some(format!("the disk of {} {what}: ask another node", self.me.name));
-        }
-        let since = self.leaderless_since.filter(|since| now.since(*since) >= proposals::LEADERLESS)?;
-        let alive = 1 + self.known.values().filter(|known| known.is_alive(now)).count();
-        Some(format!(
-            "no leader for {} ms: {} hears {alive} of {} nodes, and a majority is {}",
-            now.since(since).as_millis(),
-            self.me.name,
-            self.config.members.len(),
-            self.config.members.len() / 2 + 1,
-        ))
-    }
-
-    /// Why this node could promise nothing at this moment.
-    pub(crate) fn helpless(&self, now: Instant) -> Option<String> {
-        let has_no_leader = self.group.leader().is_none();
-        self.minority(now).or_else(|| has_no_leader.then(|| "there is no leader at this moment".to_owned()))
-    }
-
-    /// Time has passed.
-    pub fn tick(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
-        out.wake(TICK, Some(now.at + EVERY));
-        if self.is_stopped {
-            return;
-        }
-        self.beat(now, out);
-        let patience = if self.minority(now.at).is_some() { Duration::ZERO } else { proposals::PATIENCE };
-        let why = self.minority(now.at).unwrap_or_else(|| {
-            "no majority has taken it in time; it may be taken later: send it again with the same Idempotency-Key"
-                .to_owned()
-        });
-        for ask in self.proposals.expired(now.at, patience) {
-            self.outcomes.push(Outcome::Refused(ask, why.clone()));
-        }
-        let is_over = |since: Instant| now.at.since(since) >= patience;
-        let over: Vec<ReadId> =
-            self.readers.iter().filter(|(_, (.., since))| is_over(*since)).map(|(id, _)| *id).collect();
-        for (ask, ..) in over.into_iter().filter_map(|id| self.readers.remove(&id)) {
-            self.outcomes.push(Outcome::Refused(ask, why.clone()));
-        }
-    }
-
-    fn beat(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
-        self.number += 1;
-        let beat = Beat {
-            life: self.life,
-            number: self.number,
-            pid: self.config.pid,
-            load: self.load,
-            applied: self.ledger.applied(),
-            holds: self.worker.as_ref().map(Worker::holds).unwrap_or_default(),
-            gave_up: self.worker.as_ref().map(Worker::gave_up).unwrap_or_default(),
-        };
-        if let Some(worker) = &mut self.worker {
-            worker.leader.sent(self.number, now.at);
-        }
-        for node in self.known.keys() {
-            out.send(NodeId(*node), CORE, Said::Beat(beat.clone()), None);
-        }
-        self.hear_as_leader(now, self.my_number(), beat);
-        if let (Some(worker), Some(_)) = (&mut self.worker, &self.leader) {
-            worker.leader.heard(self.number);
-        }
-    }
-
-    fn hear_as_leader(&mut self, now: Now, from: u16, beat: Beat) {
-        let is_server = self.config.member(NodeId(from)).is_some_and(|member| member.kind == Kind::Server);
-        if let Some(leader) = self.leader.as_mut().filter(|_| is_server) {
-            leader.on_beat(now.at, from, beat);
-        }
-    }
-
-    /// Another node lives.
-    pub fn on_beat(&mut self, now: Now, from: u16, beat: Beat, out: &mut impl Outbox<Said = Said>) {
-        if self.leader.is_some() {
-            out.send(NodeId(from), CORE, Said::Heard { life: beat.life, number: beat.number }, None);
-        }
-        if let Some(known) = self.known.get_mut(&from) {
-            known.heard = Some((now.at, beat.clone()));
-            known.is_linked = true;
-            self.is_changed = true;
-        }
-        self.hear_as_leader(now, from, beat);
-    }
-
-    /// A leader has heard us.
-    pub fn on_heard(&mut self, life: u64, number: u64) {
-        if let Some(worker) = self.worker.as_mut().filter(|_| life == self.life) {
-            worker.leader.heard(number);
-        }
-    }
-
-    /// A leader says that this is ours.
-    pub fn on_run(&mut self, id: JobId, attempt: u32, index: u64, life: u64) {
-        self.run(id, attempt, index, life);
-    }
-
-    /// Another node's log, for the event log.
-    pub fn on_lines(&mut self, from: u16, life: u64, first: u64, lines: &[&str]) {
-        if self.me.kind != Kind::Log {
-            return;
-        }
-        let name = self.config.name(from).to_owned();
-        let known = self.heard.new_of(from, life, first, lines.len());
-        for line in &lines[known..] {
-            self.note_of(&name, line);
-        }
-        self.is_changed = true;
-    }
-
-    /// A connection to another node came up or went down.
-    pub fn on_link(&mut self, now: Now, node: NodeId, is_up: bool) {
-        self.is_changed = true;
-        if let Some(known) = self.known.get_mut(&node.0) {
-            known.is_linked = is_up;
-            known.told = 0;
-        }
-        if is_up {
-            self.proposals.leader_changed();
-            // The first of a new cluster tries again as the others come: alone it could not win.
-            if self.config.first == Some(self.me.node) && self.group.term() <= 1 && self.group.leader().is_none() {
-                self.group.campaign(now.at);
-            }
-            return;
-        }
-        if !self.is_full {
-            self.group.on_unreachable(now.at, node);
-        }
-        if let Some(leader) = &mut self.leader {
-            leader.on_down(now.at, node.0);
-        }
-    }
-
-    /// Sends the event log what it does not have.
-    fn send_lines(&mut self, out: &mut impl Outbox<Said = Said>) {
-        if self.is_stopped || self.me.kind == Kind::Log {
-            return;
-        }
-        let logs = self.config.members.iter().filter(|member| member.kind == Kind::Log);
-        for node in logs.map(|member| member.node) {
-            let Some(known) = self.known.get_mut(&node.0).filter(|known| known.is_linked) else { continue };
-            while known.told < self.book.next() {
-                let (first, lines) = self.book.since(known.told, LINES_AT_ONCE);
-                known.told = first + lines.len() as u64;
-                out.send(node, CORE, Said::Lines { life: self.life, first, lines }, None);
-            }
-        }
-    }
-
     /// Saves the state when the log has grown long.
     fn keep(&mut self, out: &mut impl Outbox<Said = Said>) {
         let applied = self.group.applied();
-        if self.is_saving || self.is_broken || self.is_full || applied < self.kept_at + self.config.keep_every {
+        if self.is_saving || self.is_broken || self.is_full || applied < self.kept_at + self.config.keep_every
+        {
             return;
         }
         out.save(&tagged(OF_LEDGER, &applied.to_le_bytes()));
@@ -732,27 +531,6 @@ impl Node {
         self.is_broken = true;
         self.leader = None;
         self.note("The disk failed: this node stops");
-    }
-
-    /// Stops as if it had crashed, or begins again. What it says now: whether it is stopped.
-    pub fn toggle(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) -> bool {
-        self.is_stopped = !self.is_stopped;
-        self.is_changed = true;
-        self.life = self.chance.next_u64();
-        if let Some(worker) = &mut self.worker {
-            worker.crash(self.life, out);
-        }
-        self.proposals.renew(self.life);
-        self.readers.clear();
-        if self.is_stopped {
-            self.leader = None;
-        } else {
-            self.last_leader = None;
-            self.leaderless_since = self.group.leader().is_none().then_some(now.at);
-            self.group.on_timer(now.at);
-            self.note("has recovered");
-        }
-        self.is_stopped
     }
 }
 

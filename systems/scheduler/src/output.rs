@@ -41,7 +41,11 @@ impl Output {
             return (head + &note + &tail, left_out);
         }
         bytes.extend(self.tail);
-        (String::from_utf8(bytes).unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned()), 0)
+        (
+            String::from_utf8(bytes)
+                .unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned()),
+            0,
+        )
     }
 }
 

@@ -31,7 +31,9 @@ pub fn result(job: &Value) -> String {
     match text(job, "state") {
         "finished" => text(result, "stdout").trim_end().to_owned(),
         "failed" => {
-            let why = result["why"].as_str().map_or_else(|| format!("exit status {}", result["exit"]), str::to_owned);
+            let why = result["why"]
+                .as_str()
+                .map_or_else(|| format!("exit status {}", result["exit"]), str::to_owned);
             format!("failed: {why}\n{}{}", text(result, "stdout"), text(result, "stderr"))
         }
         state @ ("dead" | "cancelled" | "lost") => format!("{state}: {}", last()),
@@ -46,7 +48,8 @@ pub fn jobs(all: &[Value], has_acts: bool) -> String {
     for job in all {
         let id = escaped(text(job, "id"));
         let state = escaped(text(job, "state"));
-        let worker = job["worker"].as_str().map_or_else(String::new, |worker| format!(" on {}", escaped(worker)));
+        let worker =
+            job["worker"].as_str().map_or_else(String::new, |worker| format!(" on {}", escaped(worker)));
         let attempt = job["attempt"].as_u64().unwrap_or_default();
         let _ = write!(
             html,
@@ -78,7 +81,8 @@ fn timeline(job: &Value, id: &str) -> String {
     let mut html = format!("<details id=\"t-{id}\"><summary>{} entries</summary><ol>", events.len());
     for event in events {
         let after = event["at"].as_u64().unwrap_or_default().saturating_sub(began);
-        let worker = event["worker"].as_str().map(|name| format!(" on {}", escaped(name))).unwrap_or_default();
+        let worker =
+            event["worker"].as_str().map(|name| format!(" on {}", escaped(name))).unwrap_or_default();
         let _ = write!(
             html,
             "<li><b>{}</b> <small>entry {}, +{after} ms, attempt {}{worker}</small><br>{}</li>",
@@ -107,7 +111,9 @@ pub fn nodes(all: &[Value], has_acts: bool) -> String {
             value => value.to_string(),
         };
         let stop = match has_acts {
-            true => format!("<form method=\"post\" action=\"/nodes/{id}/stop\"><button>stop / go on</button></form>"),
+            true => format!(
+                "<form method=\"post\" action=\"/nodes/{id}/stop\"><button>stop / go on</button></form>"
+            ),
             false => String::new(),
         };
         let _ = write!(
@@ -152,7 +158,8 @@ mod tests {
 
     #[test]
     fn what_strangers_write_is_text_on_a_page() {
-        let job = json!({"id": "<b>", "state": "finished", "program": "<script>", "result": {"stdout": "\"&<i>"}});
+        let job =
+            json!({"id": "<b>", "state": "finished", "program": "<script>", "result": {"stdout": "\"&<i>"}});
         let html = jobs(&[job], true);
         assert!(!html.contains("<script>") && !html.contains("<i>") && !html.contains("<b>\""), "{html}");
         assert!(html.contains("&lt;script&gt;") && html.contains("&quot;&amp;&lt;i&gt;"), "{html}");

@@ -100,7 +100,8 @@ pub fn choose(spec: &Spec, workers: &[Candidate], chance: &mut Stream) -> Option
 #[must_use]
 pub fn lack(spec: &Spec, workers: &[Candidate]) -> String {
     let needs = format!("{} cpu and {} MiB", spec.cpu_milli as f64 / 1000.0, spec.memory_mb);
-    let fits = |each: &Candidate| spec.cpu_milli <= each.load.cpu_milli && spec.memory_mb <= each.load.memory_mb;
+    let fits =
+        |each: &Candidate| spec.cpu_milli <= each.load.cpu_milli && spec.memory_mb <= each.load.memory_mb;
     match workers.iter().filter(|each| fits(each)).count() {
         0 if workers.is_empty() => "no worker is alive".into(),
         0 => format!("no worker is large enough for {needs}"),

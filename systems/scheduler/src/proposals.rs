@@ -3,10 +3,10 @@
 //! time.
 
 use crate::entry::{Entry, Fact, Origin};
+use crate::node::How;
 use core::time::Duration;
 use machine::{Instant, Now};
 use std::collections::BTreeMap;
-use crate::node::How;
 use web::AskId;
 
 /// How long somebody who asked waits for a majority.

@@ -179,7 +179,9 @@ impl Run {
             (How::Killed(CPU_OVER), _) => {
                 (128 + CPU_OVER, Some(CPU_OVER), Some("it used more processor time than it declared".into()))
             }
-            (How::Killed(signal), _) => (128 + signal, Some(signal), Some(format!("signal {signal} ended it"))),
+            (How::Killed(signal), _) => {
+                (128 + signal, Some(signal), Some(format!("signal {signal} ended it")))
+            }
         }
     }
 
@@ -193,7 +195,9 @@ impl Run {
     /// Whether its time is over.
     #[must_use]
     pub fn is_over_time(&self, now: Instant) -> bool {
-        matches!(self.phase, Phase::Running { .. }) && self.ended.is_none() && now.since(self.began) >= self.timeout
+        matches!(self.phase, Phase::Running { .. })
+            && self.ended.is_none()
+            && now.since(self.began) >= self.timeout
     }
 
     /// When something of it is due.

@@ -5,8 +5,8 @@ use crate::config::Config;
 use crate::node::{CORE, GROUP, Node, PUMP, TICK};
 use crate::peer::{ArchivedSaid, Said};
 use machine::{
-    Blob, Chance, ChildEvent, ChildId, ConnId, End, Gauges, Input, Kept, Link, Listening, ListenerId, NodeId, Now,
-    Opened, Order, Outbox, Peer, PipeKind, Seat, Shard, Stored, Ticket, TimerId,
+    Blob, Chance, ChildEvent, ChildId, ConnId, End, Gauges, Input, Kept, Link, ListenerId, Listening, NodeId,
+    Now, Opened, Order, Outbox, Peer, PipeKind, Seat, Shard, Stored, Ticket, TimerId,
 };
 
 /// Bytes of an unfinished line of the sensor; more is no line.
@@ -199,7 +199,9 @@ impl Shard for Scheduler {
         if self.sensor == Some(child) {
             return match what {
                 ChildEvent::Started { .. } => {}
-                ChildEvent::Unstarted(_) | ChildEvent::Exited(_) | ChildEvent::Killed(_) => self.sensor = None,
+                ChildEvent::Unstarted(_) | ChildEvent::Exited(_) | ChildEvent::Killed(_) => {
+                    self.sensor = None
+                }
             };
         }
         let worker = self.node.as_mut().and_then(|node| node.worker.as_mut());
@@ -221,7 +223,13 @@ impl Shard for Scheduler {
         }
     }
 
-    fn on_gathered(&mut self, now: Now, ticket: Ticket, gauges: &[Gauges], out: &mut impl Outbox<Said = Said>) {
+    fn on_gathered(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        gauges: &[Gauges],
+        out: &mut impl Outbox<Said = Said>,
+    ) {
         self.asks.gathered(now, ticket, gauges, out);
     }
 

@@ -88,7 +88,8 @@ impl Spec {
     /// # Errors
     /// A sentence for who sent it.
     pub fn read(json: &[u8]) -> Result<Self, String> {
-        let typed: Typed = serde_json::from_slice(json).map_err(|error| format!("this is no job: {error}"))?;
+        let typed: Typed =
+            serde_json::from_slice(json).map_err(|error| format!("this is no job: {error}"))?;
         Self::checked(typed)
     }
 
@@ -122,7 +123,8 @@ impl Spec {
             is_right.then_some(value).ok_or_else(|| format!("{name} must be over 0 and at most {most}"))
         };
         Ok(Self {
-            timeout_ms: (within("timeout_s", typed.timeout_s, TIMEOUT_MAX.as_secs_f64())? * 1000.0).ceil() as u64,
+            timeout_ms: (within("timeout_s", typed.timeout_s, TIMEOUT_MAX.as_secs_f64())? * 1000.0).ceil()
+                as u64,
             cpu_milli: (within("cpu", typed.cpu, CPU_MAX)? * 1000.0).ceil() as u64,
             memory_mb: within("memory_mb", typed.memory_mb, MEMORY_MB_MAX as f64)?.ceil() as u64,
             program,
@@ -145,7 +147,11 @@ impl Spec {
         match text_option(&self.interpreter) {
             TextOption::Python => words.extend(["-c".into(), self.program.as_str().into()]),
             TextOption::Shell => {
-                words.extend(["-c".into(), self.program.as_str().into(), self.interpreter[0].as_str().into()]);
+                words.extend([
+                    "-c".into(),
+                    self.program.as_str().into(),
+                    self.interpreter[0].as_str().into(),
+                ]);
             }
             TextOption::File => {
                 words.splice(0..0, ["sh", "-c", FROM_FILE, "sh"].map(Into::into));
@@ -199,7 +205,10 @@ enum TextOption {
 fn text_option(interpreter: &[String]) -> TextOption {
     let [first, options @ ..] = interpreter else { return TextOption::File };
     // An option with a value, or a file, could stand behind: only what is surely an option is passed over.
-    if !options.iter().all(|word| word.starts_with('-') && word.len() == 2 && !word.ends_with(['c', 'm', 'o', 'W', 'X'])) {
+    if !options
+        .iter()
+        .all(|word| word.starts_with('-') && word.len() == 2 && !word.ends_with(['c', 'm', 'o', 'W', 'X']))
+    {
         return TextOption::File;
     }
     let name = first.rsplit('/').next().unwrap_or(first);

@@ -47,7 +47,9 @@ mod tests {
     #[test]
     fn only_a_whole_token_opens_the_door() {
         let tokens = Tokens::new(&["secret".into(), "other".into()]);
-        let check = |field: &str, expected: bool| assert_eq!(tokens.allow(Some(field.as_bytes())), expected, "{field}");
+        let check = |field: &str, expected: bool| {
+            assert_eq!(tokens.allow(Some(field.as_bytes())), expected, "{field}")
+        };
         check("Bearer secret", true);
         check("bearer  other ", true);
         for wrong in ["", "secret", "Bearer", "Bearer ", "Bearer secre", "Bearer secrets", "Basic secret"] {

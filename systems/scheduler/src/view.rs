@@ -175,8 +175,16 @@ impl Node {
         let is_leader = self.group.leader() == Some(NodeId(self.me.node.0)) && !self.is_stopped;
         into.level("scheduler_leads", "whether this node leads", i64::from(is_leader));
         let worker = self.worker.as_ref();
-        into.level("scheduler_running", "programs that run here", worker.map_or(0, |worker| worker.running() as i64));
-        into.counter("scheduler_started_total", "programs started here", worker.map_or(0, |worker| worker.started));
+        into.level(
+            "scheduler_running",
+            "programs that run here",
+            worker.map_or(0, |worker| worker.running() as i64),
+        );
+        into.counter(
+            "scheduler_started_total",
+            "programs started here",
+            worker.map_or(0, |worker| worker.started),
+        );
         into.counter(
             "scheduler_fenced_total",
             "programs stopped here because no leader was heard",

@@ -198,7 +198,8 @@ impl Worker {
             let (id, attempt) = key;
             let Some(job) = ledger.job(id) else { continue };
             let is_new = !self.runs.contains_key(&key) && !self.gave_up.contains(&key);
-            let is_to_start = job.state == State::Assigned && is_ours(ledger, self.me, self.life, id, attempt);
+            let is_to_start =
+                job.state == State::Assigned && is_ours(ledger, self.me, self.life, id, attempt);
             if !is_new || !is_to_start {
                 continue;
             }
@@ -286,5 +287,6 @@ fn is_ours(ledger: &Ledger, me: u16, life: u64, id: JobId, attempt: u32) -> bool
 /// Whether the ledger has the result of that attempt, counting or not.
 fn has_result(job: &Job, attempt: u32, worker: u16) -> bool {
     let is_last = (job.attempt, job.worker) == (attempt, Some(worker));
-    (is_last && job.outcome.is_some()) || job.late.iter().any(|late| (late.attempt, late.worker) == (attempt, worker))
+    (is_last && job.outcome.is_some())
+        || job.late.iter().any(|late| (late.attempt, late.worker) == (attempt, worker))
 }

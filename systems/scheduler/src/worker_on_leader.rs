@@ -48,7 +48,10 @@ impl WorkerOnLeader {
             return Some(format!("its lease ended: it was not heard for {millis} ms"));
         }
         let down = self.down.filter(|down| *down >= self.heard && now.since(*down) >= GRACE)?;
-        Some(format!("its connection ended {} ms ago and it was not heard again", now.since(down).as_millis()))
+        Some(format!(
+            "its connection ended {} ms ago and it was not heard again",
+            now.since(down).as_millis()
+        ))
     }
 
     /// When to look again.

@@ -76,10 +76,14 @@ fn an_assignment_that_was_not_sent_is_sent_as_the_same_attempt_by_the_next_leade
         // The worker cannot hear the leader: the assignment is committed by the others and not sent.
         town.wish(job(200), Some(leader));
         let starts = town.starts.clone();
-        town.live_until("it is assigned", |town| town.seen(0).is_some_and(|job| job.state != State::Accepted))?;
+        town.live_until("it is assigned", |town| {
+            town.seen(0).is_some_and(|job| job.state != State::Accepted)
+        })?;
         let is_before_sending = starts.borrow().is_empty();
         kill(&mut town, leader);
-        town.live_until("it has finished", |town| town.seen(0).is_some_and(|job| job.state == State::Finished))?;
+        town.live_until("it has finished", |town| {
+            town.seen(0).is_some_and(|job| job.state == State::Finished)
+        })?;
         let attempt = town.seen(0).map(|job| job.attempt);
         if is_before_sending {
             assert_eq!(attempt, Some(1), "the next leader sends the same attempt");
@@ -115,7 +119,9 @@ fn a_result_is_kept_by_its_worker_until_it_is_committed() {
         // It ends while there is no leader, for a shorter time than the worker's lease.
         town.live(Duration::from_millis(300))?;
         kill(&mut town, leader);
-        town.live_until("it has finished", |town| town.seen(0).is_some_and(|job| job.state == State::Finished))?;
+        town.live_until("it has finished", |town| {
+            town.seen(0).is_some_and(|job| job.state == State::Finished)
+        })?;
         let job = town.seen(0).ok_or("gone")?;
         assert_eq!((job.attempt, job.worker), (1, worker), "{:#?}", job.history);
         settle(town).map(drop)
@@ -126,7 +132,9 @@ fn a_result_is_kept_by_its_worker_until_it_is_committed() {
 fn a_result_that_a_leader_had_is_at_every_node() {
     over_seeds(|mut town| {
         town.wish(job(100), None);
-        town.live_until("it has finished", |town| town.seen(0).is_some_and(|job| job.state == State::Finished))?;
+        town.live_until("it has finished", |town| {
+            town.seen(0).is_some_and(|job| job.state == State::Finished)
+        })?;
         let leader = town.leader().ok_or("no leader")?;
         kill(&mut town, leader);
         town.live_until("there is another leader", |town| town.leader().is_some())?;
@@ -173,7 +181,10 @@ fn two_at_once_may_die_and_a_minority_refuses() {
         let door = machine::Address::Ip(([127, 0, 0, 1], 3002 + alone).into());
         town.live(Duration::from_secs(4))?;
         let client = town.world.connect(NodeId(alone), door);
-        town.world.say(client, b"POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 14\r\n\r\n{\"program\":\"\"}");
+        town.world.say(
+            client,
+            b"POST /api/v1/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 14\r\n\r\n{\"program\":\"\"}",
+        );
         town.world.run_for(Duration::from_secs(1));
         let heard = String::from_utf8_lossy(town.world.heard(client)).into_owned();
         assert!(heard.starts_with("HTTP/1.1 503") && heard.contains("of 5 nodes"), "{heard}");
@@ -201,7 +212,9 @@ fn a_job_that_kills_every_worker_is_dead_in_the_end_and_says_why() {
     over_seeds(|mut town| {
         town.wish(job(60_000), None);
         loop {
-            let over = |town: &Town| town.seen(0).is_some_and(|job| job.state.is_end() || job.state == State::Running);
+            let over = |town: &Town| {
+                town.seen(0).is_some_and(|job| job.state.is_end() || job.state == State::Running)
+            };
             town.live_until("it runs or is dead", over)?;
             let job = town.seen(0).ok_or("gone")?;
             let Some(worker) = job.worker.filter(|_| job.state == State::Running) else { break };

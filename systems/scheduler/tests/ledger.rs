@@ -79,7 +79,11 @@ fn a_late_result_is_kept_and_counts_for_nothing() {
     feed.assign(id, 1, 2);
     feed.say(Fact::Started { id, attempt: 1, worker: 2, pid: 7 });
     feed.lose(id, 1);
-    assert_eq!(feed.end(id, 1, 2, 0), Verdict::Late(id), "it waits for another worker: the old one is too late");
+    assert_eq!(
+        feed.end(id, 1, 2, 0),
+        Verdict::Late(id),
+        "it waits for another worker: the old one is too late"
+    );
     feed.assign(id, 2, 3);
     assert_eq!(feed.end(id, 1, 2, 0), Verdict::Stale, "it is kept once");
     assert_eq!(feed.end(id, 2, 3, 4), Verdict::Changed(id));
@@ -102,7 +106,10 @@ fn a_job_that_loses_every_worker_is_dead_with_reasons_and_can_be_tried_again() {
     assert!(job.history.last().is_some_and(|event| event.what == "dead" && event.why.contains("gone")));
     let attempt = job.attempt;
     assert_eq!(feed.say(Fact::Retried { id, attempt }), Verdict::Changed(id));
-    assert_eq!(feed.say(Fact::Retried { id, attempt }), Verdict::Refused(Refusal::NotRetried(State::Accepted)));
+    assert_eq!(
+        feed.say(Fact::Retried { id, attempt }),
+        Verdict::Refused(Refusal::NotRetried(State::Accepted))
+    );
     assert_eq!(feed.assign(id, attempt + 1, 2), Verdict::Changed(id));
     assert_eq!(feed.end(id, attempt + 1, 2, 0), Verdict::Changed(id));
     assert_eq!(feed.job(id).state, State::Finished);
@@ -185,7 +192,10 @@ fn whatever_comes_an_end_is_one_and_only_the_last_attempt_makes_it() {
         let again = Ledger::from_whole(feed.ledger.applied(), &whole).expect("it was just written");
         assert!(again.newest().eq(feed.ledger.newest()), "seed {seed}: a snapshot is another ledger");
         assert_eq!(again.counts(), feed.ledger.counts(), "seed {seed}");
-        assert!(again.waiting().eq(feed.ledger.waiting()) && again.held().eq(feed.ledger.held()), "seed {seed}");
+        assert!(
+            again.waiting().eq(feed.ledger.waiting()) && again.held().eq(feed.ledger.held()),
+            "seed {seed}"
+        );
     }
 }
 
@@ -213,7 +223,10 @@ fn check(
 ) {
     let context = format!("seed {seed}: {fact:?} from {:?}", before.map(|job| (job.state, job.attempt)));
     let (Some(before), Some(after)) = (before, after) else {
-        assert!(matches!((fact, verdict), (Fact::Sent { .. }, _) | (_, Verdict::Refused(Refusal::NoJob))), "{context}");
+        assert!(
+            matches!((fact, verdict), (Fact::Sent { .. }, _) | (_, Verdict::Refused(Refusal::NoJob))),
+            "{context}"
+        );
         return;
     };
     if !matches!(verdict, Verdict::Changed(_)) {
@@ -226,7 +239,10 @@ fn check(
     match fact {
         Fact::Assigned { attempt, .. } => {
             assert!(!remembered.assigned.contains(attempt), "{context}: an attempt was given twice");
-            assert!(!(after.spec.at_most_once && !remembered.assigned.is_empty()), "{context}: started twice");
+            assert!(
+                !(after.spec.at_most_once && !remembered.assigned.is_empty()),
+                "{context}: started twice"
+            );
             remembered.assigned.push(*attempt);
         }
         Fact::Ended { attempt, worker, .. } => {
@@ -235,6 +251,10 @@ fn check(
             assert_eq!(remembered.ended_by.replace((*attempt, *worker)), None, "{context}: two ends");
         }
         Fact::Retried { .. } => remembered.ended_by = None,
-        Fact::Sent { .. } | Fact::Started { .. } | Fact::Lost { .. } | Fact::Cancelled { .. } | Fact::Forget { .. } => {}
+        Fact::Sent { .. }
+        | Fact::Started { .. }
+        | Fact::Lost { .. }
+        | Fact::Cancelled { .. }
+        | Fact::Forget { .. } => {}
     }
 }

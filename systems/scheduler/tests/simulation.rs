@@ -21,7 +21,8 @@ fn run(seed: u64, faults: Faults, lies: Lies, lie: Lie) -> Result<u64, String> {
     let mut town = Town::new(seed, faults, lies, lie);
     let mut draw = Chance::new(seed).stream("wishes");
     for number in 0..WISHES {
-        let mut wish = Wish::new(&format!("wish-{seed}-{number}"), Duration::from_millis(draw.between(1, 4000)));
+        let mut wish =
+            Wish::new(&format!("wish-{seed}-{number}"), Duration::from_millis(draw.between(1, 4000)));
         wish.status = if draw.below(5) == 0 { 3 } else { 0 };
         wish.at_most_once = draw.below(4) == 0;
         town.wish(wish, None);

@@ -235,7 +235,8 @@ impl<W> Courier<W> {
         if end == End::Half {
             out.close(conn, Close::Now);
         }
-        let until_close = sent.head.as_ref().is_some_and(|(.., body)| !body.is_done() && body.ahead().is_none());
+        let until_close =
+            sent.head.as_ref().is_some_and(|(.., body)| !body.is_done() && body.ahead().is_none());
         if until_close {
             self.done(now, conn, out);
         } else if let Some(sent) = self.sent.remove(&conn) {
@@ -247,7 +248,8 @@ impl<W> Courier<W> {
     /// Time has passed.
     pub fn tick(&mut self, now: Now, out: &mut impl Outbox) {
         let slow = |sent: &Sent<W>| now.at.since(sent.since) >= NODE_PATIENCE;
-        let over: Vec<ConnId> = self.sent.iter().filter(|(_, sent)| slow(sent)).map(|(conn, _)| *conn).collect();
+        let over: Vec<ConnId> =
+            self.sent.iter().filter(|(_, sent)| slow(sent)).map(|(conn, _)| *conn).collect();
         for conn in over {
             out.close(conn, Close::Now);
             if let Some(sent) = self.sent.remove(&conn) {

@@ -1,5 +1,7 @@
 //! Routing of the client page: people's requests become letters to nodes, nodes' replies become answers and news.
 
+mod board;
+
 use super::courier::{Courier, Letter, Reply};
 use super::nursery::Nursery;
 use super::{ClientConfig, Payload};
@@ -9,8 +11,8 @@ use crate::page;
 use crate::tokens::Tokens;
 use core::time::Duration;
 use machine::{
-    Blob, Chance, ChildEvent, ChildId, ConnId, End, Gauges, Input, Instant, Listening, ListenerId, Now, Opened, Order,
-    Outbox, Peer, Seat, Shard, Stream, Ticket, TimerId,
+    Blob, Chance, ChildEvent, ChildId, ConnId, End, Gauges, Input, Instant, ListenerId, Listening, Now,
+    Opened, Order, Outbox, Peer, Seat, Shard, Stream, Ticket, TimerId,
 };
 use rkyv::{Archive, Serialize};
 use serde_json::Value;
@@ -117,7 +119,13 @@ impl Client {
     fn asked(&mut self, now: Now, ask: &Ask<'_, To>, out: &mut impl Outbox) {
         let is_open = ask.to == To::Api;
         if !is_open && !self.tokens.allow(ask.head.fields.get("authorization")) {
-            return self.site.refused(now, ask.id, 401, "show a token of --auth-file: Authorization: Bearer TOKEN", out);
+            return self.site.refused(
+                now,
+                ask.id,
+                401,
+                "show a token of --auth-file: Authorization: Bearer TOKEN",
+                out,
+            );
         }
         match ask.to {
             To::Page => {
@@ -127,8 +135,10 @@ impl Client {
             }
             To::Form => {
                 let form = String::from_utf8_lossy(&ask.body).into_owned();
-                let names: Vec<String> =
-                    Query::new(&form).pairs().flat_map(|(name, value)| [name.into_owned(), value.into_owned()]).collect();
+                let names: Vec<String> = Query::new(&form)
+                    .pairs()
+                    .flat_map(|(name, value)| [name.into_owned(), value.into_owned()])
+                    .collect();
                 let has = |wanted: &str| names.iter().any(|name| name == wanted);
                 if has("send_payload") {
                     self.send(now, out);
@@ -236,7 +246,8 @@ impl Client {
     }
 
     fn logging(&mut self, now: Now, ask: &Ask<'_, To>, out: &mut impl Outbox) {
-        let accepts = String::from_utf8_lossy(ask.head.fields.get("accept").unwrap_or_default()).to_lowercase();
+        let accepts =
+            String::from_utf8_lossy(ask.head.fields.get("accept").unwrap_or_default()).to_lowercase();
         if accepts.contains("text/event-stream") {
             self.site.listen(now, ask.id, LOG, out);
             for line in self.book.lines().take((self.told) as usize) {
@@ -255,7 +266,8 @@ impl Client {
 
     /// Asks the nodes what the page shows.
     fn look(&mut self, now: Now, out: &mut impl Outbox) {
-        if self.looked.is_some_and(|looked| now.at.since(looked) < LOOK) || self.is_looking != [false, false] {
+        if self.looked.is_some_and(|looked| now.at.since(looked) < LOOK) || self.is_looking != [false, false]
+        {
             return;
         }
         self.looked = Some(now.at);
@@ -305,117 +317,6 @@ impl Client {
         }
     }
 
-    fn sent_is(&mut self, now: Now, payload: Payload, status: u16, node: usize, out: &mut impl Outbox) {
-        match status {
-            201 => {
-                let (hash, port) = (payload.hash(), self.courier.port(node));
-                self.note(&format!("Sent payload: {hash} for execution to port: {port}"));
-                self.awaited.insert(hash);
-            }
-            // Nobody could take it: it is tried again until somebody can.
-            418 | 429 | 503 => self.post(now, payload, out),
-            _ => {
-                self.trouble = Some(format!("payload {} was refused with status {status}", payload.hash()));
-                self.sent.retain(|sent| sent.key != payload.key);
-            }
-        }
-        self.looked = None;
-    }
-
-    fn learn(
-        &mut self,
-        now: Now,
-        status: u16,
-        body: &[u8],
-        take: impl FnOnce(&mut Self, Value),
-        out: &mut impl Outbox,
-    ) {
-        match serde_json::from_slice::<Value>(body) {
-            Ok(value) if status == 200 => {
-                self.trouble = None;
-                take(self, value);
-            }
-            Ok(value) => self.trouble = value["error"].as_str().map(str::to_owned),
-            Err(_) => self.trouble = Some(format!("a node answered {status}")),
-        }
-        if self.is_looking == [false, false] {
-            self.show(now, out);
-        }
-    }
-
-    fn jobs_are(&mut self, jobs: Value) {
-        let all = jobs["jobs"].as_array().cloned().unwrap_or_default();
-        let known = |hash: &str| all.iter().find(|job| job["id"] == hash);
-        self.sent.retain(|sent| known(&sent.hash()).is_none());
-        let come: Vec<String> = self
-            .awaited
-            .iter()
-            .filter(|hash| known(hash).is_some_and(|job| page::result(job) != "executing"))
-            .cloned()
-            .collect();
-        for hash in come {
-            self.awaited.remove(&hash);
-            self.note(&format!("Received result: {hash}"));
-        }
-        self.jobs = jobs;
-    }
-
-    /// Jobs as they are shown: those that were sent and are not known to a node yet come first.
-    fn shown(&self) -> Value {
-        let waiting = self.sent.iter().rev().map(|payload| {
-            serde_json::json!({"id": payload.hash(), "state": "sending", "program": payload.program})
-        });
-        let known = self.jobs["jobs"].as_array().cloned().unwrap_or_default();
-        serde_json::json!({"jobs": waiting.chain(known).collect::<Vec<Value>>()})
-    }
-
-    fn summary(&self) -> String {
-        let nodes = self.nodes["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let alive = nodes.iter().filter(|node| node["state"] == "alive").count();
-        let leader = nodes.iter().find(|node| node["role"] == "leader").and_then(|node| node["id"].as_str());
-        match (&self.trouble, leader) {
-            (Some(trouble), _) => trouble.clone(),
-            (None, Some(leader)) => format!("{leader} leads, {alive} of {} nodes are alive", nodes.len()),
-            (None, None) => format!("no leader; {alive} of {} nodes are alive", nodes.len()),
-        }
-    }
-
-    /// Those who look see what is known now.
-    fn show(&mut self, now: Now, out: &mut impl Outbox) {
-        let news = page::news(&self.shown(), &self.nodes, &self.summary(), true);
-        for (ask, _) in core::mem::take(&mut self.pages) {
-            self.page(now, ask, out);
-        }
-        if news != self.news {
-            self.site.publish(NEWS, "", &news, out);
-            self.news = news;
-        }
-    }
-
-    fn page(&mut self, now: Now, ask: AskId, out: &mut impl Outbox) {
-        let rows = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
-        let payload = match &self.payload {
-            None => String::new(),
-            Some(payload) => format!(
-                "<p>Payload <code>{}</code> is ready to be sent:</p><pre class=\"payload\">{}</pre>",
-                payload.hash(),
-                page::escaped(&payload.program)
-            ),
-        };
-        let html = page::filled(
-            PAGE,
-            &[
-                ("payload", &payload),
-                ("send", if self.payload.is_some() { "" } else { "disabled" }),
-                ("jobs", &page::jobs(&rows(&self.shown(), "jobs"), true)),
-                ("nodes", &page::nodes(&rows(&self.nodes, "nodes"), true)),
-                ("summary", &page::escaped(&self.summary())),
-            ],
-        );
-        let fields = [("Cache-Control", "no-store")];
-        self.site.answer(now, ask, Answer::new(200, HTML, html.as_bytes()).with(&fields), out);
-    }
-
     fn tick(&mut self, now: Now, out: &mut impl Outbox) {
         out.wake(TICK, Some(now.at + EVERY));
         self.nursery.tick(now.at, out);
@@ -434,7 +335,9 @@ impl Client {
             self.courier.send(now, Letter::get(Whom::Ready, "/healthz".into()), out);
         }
         self.tell_lines(now, out);
-        for (ask, ..) in self.followers.extract_if(.., |(.., until)| until.is_some_and(|until| until <= now.at)) {
+        for (ask, ..) in
+            self.followers.extract_if(.., |(.., until)| until.is_some_and(|until| until <= now.at))
+        {
             self.site.finish(now, ask, out);
         }
         if self.is_draining && self.nursery.is_over() {
@@ -520,7 +423,13 @@ impl Shard for Client {
         }
     }
 
-    fn on_bytes(&mut self, now: Now, conn: ConnId, input: &mut Input<'_>, out: &mut impl Outbox<Said = Nothing>) {
+    fn on_bytes(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        input: &mut Input<'_>,
+        out: &mut impl Outbox<Said = Nothing>,
+    ) {
         if let Some((lines, used)) = self.nursery.on_bytes(conn, input.bytes()) {
             lines.iter().for_each(|line| (self.config.line)(line));
             return input.used(used);
@@ -531,7 +440,9 @@ impl Shard for Client {
             while let Some(event) = self.site.take(now, conn, input, out) {
                 match event {
                     Event::Ask(ask) => self.asked(now, &ask, out),
-                    Event::Part(..) | Event::Whole(_) | Event::Message(..) => unreachable!("no route has them"),
+                    Event::Part(..) | Event::Whole(_) | Event::Message(..) => {
+                        unreachable!("no route has them")
+                    }
                 }
             }
         }
@@ -571,7 +482,13 @@ impl Shard for Client {
         self.replies(now, out);
     }
 
-    fn on_child(&mut self, now: Now, child: ChildId, what: ChildEvent, out: &mut impl Outbox<Said = Nothing>) {
+    fn on_child(
+        &mut self,
+        now: Now,
+        child: ChildId,
+        what: ChildEvent,
+        out: &mut impl Outbox<Said = Nothing>,
+    ) {
         if let Some(line) = self.nursery.on_child(now.at, child, &what) {
             (self.config.line)(&line);
         }

@@ -1,8 +1,8 @@
 //! A node that lies: the real one with one promise broken, so that the oracle can be seen to notice.
 
 use machine::{
-    Blob, Chance, ChildEvent, ChildId, ConnId, CoreId, End, Gauges, Input, Kept, Link, Listening, ListenerId, NodeId,
-    Now, Opened, Order, Outbox, Peer, Seat, Shard, Stored, Ticket, TimerId,
+    Blob, Chance, ChildEvent, ChildId, ConnId, CoreId, End, Gauges, Input, Kept, Link, ListenerId, Listening,
+    NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Stored, Ticket, TimerId,
 };
 use scheduler::entry::{Fact, JobId, Origin};
 use scheduler::peer::{ArchivedSaid, Said};
@@ -61,7 +61,13 @@ impl Shard for Liar {
         self.inner.on_open(now, conn, how, out);
     }
 
-    fn on_bytes(&mut self, now: Now, conn: ConnId, input: &mut Input<'_>, out: &mut impl Outbox<Said = Said>) {
+    fn on_bytes(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        input: &mut Input<'_>,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
         if self.lie == Lie::AcknowledgesEarly
             && let Some(id) = sent_job(input.bytes())
         {
@@ -117,7 +123,13 @@ impl Shard for Liar {
         self.inner.on_listen(now, id, what, out);
     }
 
-    fn on_gathered(&mut self, now: Now, ticket: Ticket, gauges: &[Gauges], out: &mut impl Outbox<Said = Said>) {
+    fn on_gathered(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        gauges: &[Gauges],
+        out: &mut impl Outbox<Said = Said>,
+    ) {
         self.inner.on_gathered(now, ticket, gauges, out);
     }
 

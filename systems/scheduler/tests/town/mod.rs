@@ -40,14 +40,7 @@ pub struct Wish {
 
 impl Wish {
     pub fn new(key: &str, takes: Duration) -> Self {
-        Self {
-            key: key.into(),
-            takes,
-            status: 0,
-            at_most_once: false,
-            asked: None,
-            acknowledged: false,
-        }
+        Self { key: key.into(), takes, status: 0, at_most_once: false, asked: None, acknowledged: false }
     }
 
     pub fn id(&self) -> JobId {
@@ -206,7 +199,9 @@ impl Town {
         while !holds(self) {
             self.world.run_for(STEP);
             self.attend()?;
-            left = left.checked_sub(STEP).ok_or_else(|| format!("it never came to be that {what}: {}", self.state()))?;
+            left = left
+                .checked_sub(STEP)
+                .ok_or_else(|| format!("it never came to be that {what}: {}", self.state()))?;
         }
         Ok(())
     }
@@ -215,18 +210,32 @@ impl Town {
         let of = |wish: &Wish| {
             let job = self.leader().and_then(|leader| self.ledger(leader).job(wish.id()));
             let state = job.map(|job| format!("{} {} {:?}", job.state.name(), job.attempt, job.worker));
-            format!("{} (acknowledged: {}): {}", wish.key, wish.acknowledged, state.unwrap_or_else(|| "none".into()))
+            format!(
+                "{} (acknowledged: {}): {}",
+                wish.key,
+                wish.acknowledged,
+                state.unwrap_or_else(|| "none".into())
+            )
         };
-        format!("leader {:?}, alive {:?}; {}", self.leader(), self.alive(), self.wishes.iter().map(of).collect::<Vec<_>>().join("; "))
+        format!(
+            "leader {:?}, alive {:?}; {}",
+            self.leader(),
+            self.alive(),
+            self.wishes.iter().map(of).collect::<Vec<_>>().join("; ")
+        )
     }
 
     /// Nothing goes wrong any more: all comes to an end, and that is judged.
     pub fn settle(&mut self) -> Result<(), String> {
         self.world.calm();
-        self.live_until("every wish is acknowledged", |town| town.wishes.iter().all(|wish| wish.acknowledged))?;
+        self.live_until("every wish is acknowledged", |town| {
+            town.wishes.iter().all(|wish| wish.acknowledged)
+        })?;
         self.live_until("every acknowledged job ends", |town| {
             let Some(leader) = town.leader() else { return false };
-            town.wishes.iter().all(|wish| town.ledger(leader).job(wish.id()).is_some_and(|job| job.state.is_end()))
+            town.wishes
+                .iter()
+                .all(|wish| town.ledger(leader).job(wish.id()).is_some_and(|job| job.state.is_end()))
         })?;
         self.live_until("all nodes have the same ledger", |town| {
             town.alive().len() == usize::from(NODES) && {
@@ -264,7 +273,8 @@ impl Town {
 /// Exactly one end, made by the last attempt.
 fn one_end(wish: &Wish, job: &Job) -> Result<(), String> {
     let wrong = |why: String| Err(format!("{}: {why}: {:#?}", wish.key, job.history));
-    let ends: Vec<&str> = job.history.iter().map(|event| event.what.as_str()).filter(|what| is_end(what)).collect();
+    let ends: Vec<&str> =
+        job.history.iter().map(|event| event.what.as_str()).filter(|what| is_end(what)).collect();
     if ends != [job.state.name()] {
         return wrong(format!("its ends are {ends:?}, and it is {}", job.state.name()));
     }

@@ -130,7 +130,9 @@ impl Server {
         body: &[u8],
     ) -> Result<Answer, Fatal> {
         let wrong = |error: std::io::Error| {
-            Fatal::machine(format!("{server}: {error}; is a scheduler there? Try: scheduler up, or --server ADDR:PORT"))
+            Fatal::machine(format!(
+                "{server}: {error}; is a scheduler there? Try: scheduler up, or --server ADDR:PORT"
+            ))
         };
         let mut stream = TcpStream::connect(server).map_err(wrong)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(wrong)?;
@@ -149,7 +151,13 @@ impl Server {
     }
 
     /// JSON, or the sentence with which it was refused.
-    fn json(&self, method: &str, target: &str, fields: &[(&str, &str)], body: &[u8]) -> Result<(u16, Value), Fatal> {
+    fn json(
+        &self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<(u16, Value), Fatal> {
         let mut answer = self.ask(method, target, fields, body)?;
         let text = answer.text().map_err(|error| Fatal::machine(format!("{}: {error}", self.server)))?;
         let value = serde_json::from_slice(&text).unwrap_or_else(|_| {
@@ -191,7 +199,8 @@ impl Answer {
         }
         let mut line = String::new();
         self.body.read_line(&mut line)?;
-        let length = usize::from_str_radix(line.trim().split(';').next().unwrap_or_default(), 16).unwrap_or(0);
+        let length =
+            usize::from_str_radix(line.trim().split(';').next().unwrap_or_default(), 16).unwrap_or(0);
         bytes.resize(length, 0);
         self.body.read_exact(&mut bytes)?;
         line.clear();
@@ -227,9 +236,8 @@ fn read(path: &PathBuf) -> Result<String, Fatal> {
 pub(super) fn submit(asked: &Submit) -> Result<(), Fatal> {
     let mut env = serde_json::Map::new();
     for pair in &asked.env {
-        let (name, value) = pair
-            .split_once('=')
-            .ok_or_else(|| Fatal::misuse(format!("--env {pair:?} is no NAME=VALUE")))?;
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| Fatal::misuse(format!("--env {pair:?} is no NAME=VALUE")))?;
         env.insert(name.to_owned(), value.into());
     }
     let body = json!({
@@ -275,8 +283,12 @@ fn print(job: &Value) -> Result<(), Fatal> {
     let result = &job["result"];
     let state = job["state"].as_str().unwrap_or_default();
     if result.is_null() {
-        let last = job["history"].as_array().and_then(|all| all.last()).and_then(|event| event["why"].as_str());
-        return Err(Fatal { status: 1, sentence: format!("the job is {state}: {}", last.unwrap_or_default()) });
+        let last =
+            job["history"].as_array().and_then(|all| all.last()).and_then(|event| event["why"].as_str());
+        return Err(Fatal {
+            status: 1,
+            sentence: format!("the job is {state}: {}", last.unwrap_or_default()),
+        });
     }
     say(result["stdout"].as_str().unwrap_or_default());
     let _ = std::io::stderr().write_all(result["stderr"].as_str().unwrap_or_default().as_bytes());
@@ -285,7 +297,10 @@ fn print(job: &Value) -> Result<(), Fatal> {
     }
     let exit = result["exit"].as_i64().unwrap_or(1);
     let why = result["why"].as_str().map_or_else(|| format!("exit status {exit}"), str::to_owned);
-    Err(Fatal { status: u8::try_from(exit).unwrap_or(1).max(1).into(), sentence: format!("the job failed: {why}") })
+    Err(Fatal {
+        status: u8::try_from(exit).unwrap_or(1).max(1).into(),
+        sentence: format!("the job failed: {why}"),
+    })
 }
 
 pub(super) fn result(asked: &Job) -> Result<(), Fatal> {
@@ -294,9 +309,10 @@ pub(super) fn result(asked: &Job) -> Result<(), Fatal> {
     }
     let (_, job) = asked.server.json("GET", &format!("/api/v1/jobs/{}", asked.id), &[], b"")?;
     match job["state"].as_str() {
-        Some(state @ ("accepted" | "assigned" | "running")) => {
-            Err(Fatal { status: 1, sentence: format!("the job is {state}: there is no result yet (--wait waits)") })
-        }
+        Some(state @ ("accepted" | "assigned" | "running")) => Err(Fatal {
+            status: 1,
+            sentence: format!("the job is {state}: there is no result yet (--wait waits)"),
+        }),
         _ => print(&job),
     }
 }
@@ -312,13 +328,18 @@ pub(super) fn show(asked: &Job) -> Result<(), Fatal> {
 
 pub(super) fn change(asked: &Job, what: &str) -> Result<(), Fatal> {
     let (_, job) = asked.server.json("POST", &format!("/api/v1/jobs/{}/{what}", asked.id), &[], b"")?;
-    say(&format!("{} {}\n", job["id"].as_str().unwrap_or_default(), job["state"].as_str().unwrap_or_default()));
+    say(&format!(
+        "{} {}\n",
+        job["id"].as_str().unwrap_or_default(),
+        job["state"].as_str().unwrap_or_default()
+    ));
     Ok(())
 }
 
 pub(super) fn list(asked: &List) -> Result<(), Fatal> {
     let state = asked.state.as_ref().map(|state| format!("&state={state}")).unwrap_or_default();
-    let (_, all) = asked.server.json("GET", &format!("/api/v1/jobs?limit={}{state}", asked.limit), &[], b"")?;
+    let (_, all) =
+        asked.server.json("GET", &format!("/api/v1/jobs?limit={}{state}", asked.limit), &[], b"")?;
     if asked.json {
         say(&format!("{:#}\n", all));
         return Ok(());
@@ -345,8 +366,10 @@ pub(super) fn nodes(asked: &Nodes) -> Result<(), Fatal> {
         say(&format!("{:#}\n", all));
         return Ok(());
     }
-    let mut text =
-        format!("{:8}  {:6}  {:7}  {:>8}  {:>6}  {:>6}  {}\n", "ID", "ROLE", "STATE", "PID", "CPU %", "MEM %", "ADDRESS");
+    let mut text = format!(
+        "{:8}  {:6}  {:7}  {:>8}  {:>6}  {:>6}  {}\n",
+        "ID", "ROLE", "STATE", "PID", "CPU %", "MEM %", "ADDRESS"
+    );
     for node in all["nodes"].as_array().map(Vec::as_slice).unwrap_or_default() {
         let word = |name: &str| node[name].as_str().unwrap_or("-").to_owned();
         let number = |name: &str| if node[name].is_null() { "-".to_owned() } else { node[name].to_string() };

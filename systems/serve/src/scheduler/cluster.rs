@@ -19,7 +19,11 @@ pub(super) struct One {
 
 /// Reads one node.
 pub(super) fn one(text: &str) -> Result<One, String> {
-    let wrong = || format!("{text:?} is no node such as 1=127.0.0.1:3002, 1=127.0.0.1:3002/13002 or 5=127.0.0.1:3003/log");
+    let wrong = || {
+        format!(
+            "{text:?} is no node such as 1=127.0.0.1:3002, 1=127.0.0.1:3002/13002 or 5=127.0.0.1:3003/log"
+        )
+    };
     let (id, rest) = text.split_once('=').ok_or_else(wrong)?;
     let mut parts = rest.split('/');
     let http: SocketAddr = parts.next().and_then(|part| part.parse().ok()).ok_or_else(wrong)?;
@@ -83,7 +87,9 @@ mod tests {
         check("1=127.0.0.1:3002", "1=127.0.0.1:3002/13002");
         check("5=[::1]:3003/7/log", "5=[::1]:3003/7/log");
         check("5=127.0.0.1:3003/log", "5=127.0.0.1:3003/13003/log");
-        for wrong in ["", "1", "0=127.0.0.1:1", "x=127.0.0.1:1", "1=127.0.0.1", "1=127.0.0.1:60000", "1=127.0.0.1:1/x"] {
+        for wrong in
+            ["", "1", "0=127.0.0.1:1", "x=127.0.0.1:1", "1=127.0.0.1", "1=127.0.0.1:60000", "1=127.0.0.1:1/x"]
+        {
             assert!(one(wrong).is_err(), "{wrong}");
         }
     }

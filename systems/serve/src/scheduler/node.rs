@@ -59,7 +59,8 @@ fn line(line: &str) {
 fn key(path: &Path) -> Result<Key, Fatal> {
     let wrong = |why: String| Fatal::misuse(format!("{}: {why}", path.display()));
     let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    Key::new(bytes.trim_ascii()).ok_or_else(|| wrong("it is too short for a key: put 32 random bytes there".into()))
+    Key::new(bytes.trim_ascii())
+        .ok_or_else(|| wrong("it is too short for a key: put 32 random bytes there".into()))
 }
 
 pub(super) fn run(asked: &NodeOptions, kind: Kind) -> Result<(), Fatal> {

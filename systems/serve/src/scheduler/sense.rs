@@ -29,7 +29,8 @@ pub(super) fn run() -> Result<(), Fatal> {
 fn processor_time() -> (u64, u64) {
     let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let first = text.lines().next().unwrap_or_default();
-    let times: Vec<u64> = first.split_whitespace().skip(1).take(8).map(|word| word.parse().unwrap_or(0)).collect();
+    let times: Vec<u64> =
+        first.split_whitespace().skip(1).take(8).map(|word| word.parse().unwrap_or(0)).collect();
     let all: u64 = times.iter().sum();
     let idle: u64 = times.iter().skip(3).take(2).sum();
     (all - idle, all)

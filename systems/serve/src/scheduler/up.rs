@@ -156,7 +156,9 @@ impl Place {
             return Ok(path);
         }
         let mut random = [0; 32];
-        std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random)).map_err(wrong)?;
+        std::fs::File::open("/dev/urandom")
+            .and_then(|mut file| file.read_exact(&mut random))
+            .map_err(wrong)?;
         let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut options = std::fs::OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(&path);
@@ -248,7 +250,10 @@ fn nursling(asked: &Up, node: &One, all: &[One], place: &Place, key: &Path) -> R
     }
     if let Some(point) = asked.work.crash {
         words.push(format!("--crash={}", point.name()));
-        words.push(format!("--crash-token={}", place.dir.join(format!("crashed-{}", std::process::id())).display()));
+        words.push(format!(
+            "--crash-token={}",
+            place.dir.join(format!("crashed-{}", std::process::id())).display()
+        ));
     }
     let command = machine::Command {
         program: node::own_program()?,
@@ -275,8 +280,10 @@ pub(super) fn up(asked: &Up) -> Result<(), Fatal> {
     let place = Place::of(asked)?;
     place.is_of(&all)?;
     let key = place.key()?;
-    let mut config =
-        ClientConfig::new(client.into(), all.iter().map(|node| (node.name().into(), node.http.into())).collect());
+    let mut config = ClientConfig::new(
+        client.into(),
+        all.iter().map(|node| (node.name().into(), node.http.into())).collect(),
+    );
     for node in &all {
         config.nurslings.push(nursling(asked, node, &all, &place, &key)?);
     }
@@ -317,7 +324,12 @@ pub(super) fn client(asked: &ClientOptions) -> Result<(), Fatal> {
     serve(common, config, doors, None)
 }
 
-fn serve(common: &Common, mut config: ClientConfig, doors: Doors, keeper: Option<Keeper>) -> Result<(), Fatal> {
+fn serve(
+    common: &Common,
+    mut config: ClientConfig,
+    doors: Doors,
+    keeper: Option<Keeper>,
+) -> Result<(), Fatal> {
     config.line = line;
     let has_nodes = keeper.is_some();
     if has_nodes {
