@@ -196,12 +196,14 @@ impl Leader {
             self.missed.remove(&job.id);
             return None;
         }
-        // A beat may be older than the start that the ledger shows: several in a row are not.
-        let since = self.missed.entry(job.id).or_insert(Said { attempt: job.attempt, at: now });
+        // A beat may be older than the start that the ledger shows: what comes a while after it is not.
+        let first = Said { attempt: job.attempt, at: worker.heard };
+        let since = self.missed.entry(job.id).or_insert(first);
         if since.attempt != job.attempt {
-            *since = Said { attempt: job.attempt, at: now };
+            *since = first;
         }
-        (now.since(since.at) >= 2 * AGAIN).then(|| format!("worker {number} does not have it any more"))
+        (worker.heard.since(since.at) >= 2 * AGAIN)
+            .then(|| format!("worker {number} does not have it any more"))
     }
 
     /// Gives waiting jobs to workers.
@@ -253,13 +255,11 @@ impl Leader {
 
     /// The workers that live, with what was given to each. The leader itself is one only where there is no other.
     fn candidates(&self, now: Instant, ledger: &Ledger) -> Vec<Candidate> {
-        let living = |number: &u16, worker: &WorkerOnLeader| {
-            worker.gone(now).is_none() && worker.down.is_none() && *number != self.me
-        };
+        let living = |number: &u16, worker: &WorkerOnLeader| worker.is_lively(now) && *number != self.me;
         let are_others = self.workers.iter().any(|(number, worker)| living(number, worker));
         let mut found: BTreeMap<u16, Candidate> = BTreeMap::new();
         for (number, worker) in &self.workers {
-            if living(number, worker) || (!are_others && *number == self.me) {
+            if living(number, worker) || (!are_others && *number == self.me && worker.is_lively(now)) {
                 let load = worker.beat.load;
                 let candidate = Candidate { worker: *number, load, given_cpu_milli: 0, given_memory_mb: 0 };
                 found.insert(*number, candidate);

@@ -54,6 +54,12 @@ impl WorkerOnLeader {
         ))
     }
 
+    /// Whether it may be given something: it still has its lease, and nothing speaks against it.
+    #[must_use]
+    pub fn is_lively(&self, now: Instant) -> bool {
+        self.down.is_none() && now.since(self.heard) < LEASE / 3
+    }
+
     /// When to look again.
     #[must_use]
     pub fn due(&self) -> Instant {

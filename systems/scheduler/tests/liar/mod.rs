@@ -11,7 +11,7 @@ use wire::peer::{Batch, Message};
 
 /// Which promise is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lie {
+pub(crate) enum Lie {
     /// None.
     Truth,
     /// A job is acknowledged when it arrives.
@@ -22,20 +22,20 @@ pub enum Lie {
 
 /// What a liar is made with.
 #[derive(Clone, Debug)]
-pub struct LiarConfig {
-    pub config: Config,
-    pub lie: Lie,
+pub(crate) struct LiarConfig {
+    pub(crate) config: Config,
+    pub(crate) lie: Lie,
 }
 
 /// A node that may lie.
-pub struct Liar {
+pub(crate) struct Liar {
     inner: Scheduler,
     lie: Lie,
 }
 
 impl Liar {
     /// The node.
-    pub fn node(&self) -> &scheduler::node::Node {
+    pub(crate) fn node(&self) -> &scheduler::node::Node {
         self.inner.node().expect("one core has it")
     }
 }
@@ -166,4 +166,4 @@ fn sent_job(bytes: &[u8]) -> Option<JobId> {
 }
 
 /// The core that has a node.
-pub const CORE: CoreId = CoreId(0);
+pub(crate) const CORE: CoreId = CoreId(0);

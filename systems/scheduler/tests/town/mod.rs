@@ -14,8 +14,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// Servers, and one event log besides.
-pub const SERVERS: u16 = 4;
-pub const NODES: u16 = SERVERS + 1;
+pub(crate) const SERVERS: u16 = 4;
+pub(crate) const NODES: u16 = SERVERS + 1;
 
 /// How long people wait for an answer before they ask another node.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -24,26 +24,26 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const CONVERGENCE: Duration = Duration::from_secs(90);
 
 /// Which program was started, as which attempt, in order.
-pub type Starts = Rc<RefCell<Vec<(JobId, u32)>>>;
+pub(crate) type Starts = Rc<RefCell<Vec<(JobId, u32)>>>;
 
 /// Somebody's job.
 #[derive(Clone, Debug)]
-pub struct Wish {
-    pub key: String,
+pub(crate) struct Wish {
+    pub(crate) key: String,
     /// How long it runs.
-    pub takes: Duration,
-    pub status: i32,
-    pub at_most_once: bool,
+    pub(crate) takes: Duration,
+    pub(crate) status: i32,
+    pub(crate) at_most_once: bool,
     asked: Option<(Client, Duration)>,
-    pub acknowledged: bool,
+    pub(crate) acknowledged: bool,
 }
 
 impl Wish {
-    pub fn new(key: &str, takes: Duration) -> Self {
+    pub(crate) fn new(key: &str, takes: Duration) -> Self {
         Self { key: key.into(), takes, status: 0, at_most_once: false, asked: None, acknowledged: false }
     }
 
-    pub fn id(&self) -> JobId {
+    pub(crate) fn id(&self) -> JobId {
         JobId::of(&self.key)
     }
 
@@ -65,10 +65,10 @@ impl Wish {
 }
 
 /// A cluster and its people.
-pub struct Town {
-    pub world: World<Liar>,
-    pub wishes: Vec<Wish>,
-    pub starts: Starts,
+pub(crate) struct Town {
+    pub(crate) world: World<Liar>,
+    pub(crate) wishes: Vec<Wish>,
+    pub(crate) starts: Starts,
 }
 
 fn config() -> Config {
@@ -103,7 +103,7 @@ fn script(starts: Starts) -> impl FnMut(&Command, &mut Stream) -> ChildScript + 
 }
 
 impl Town {
-    pub fn new(seed: u64, faults: Faults, lies: Lies, lie: Lie) -> Self {
+    pub(crate) fn new(seed: u64, faults: Faults, lies: Lies, lie: Lie) -> Self {
         let setup = Setup::new(LiarConfig { config: config(), lie }).nodes(NODES).faults(faults).lies(lies);
         let mut world = World::new(seed, setup);
         let starts = Starts::default();
@@ -112,30 +112,30 @@ impl Town {
     }
 
     /// The ledger of a node that is alive.
-    pub fn ledger(&self, node: u16) -> &Ledger {
+    pub(crate) fn ledger(&self, node: u16) -> &Ledger {
         self.world.shard(NodeId(node), CORE).node().ledger()
     }
 
-    pub fn job(&self, node: u16, wish: usize) -> Option<&Job> {
+    pub(crate) fn job(&self, node: u16, wish: usize) -> Option<&Job> {
         self.ledger(node).job(self.wishes[wish].id())
     }
 
-    pub fn alive(&self) -> Vec<u16> {
+    pub(crate) fn alive(&self) -> Vec<u16> {
         (0..NODES).filter(|node| self.world.is_alive(NodeId(*node))).collect()
     }
 
     /// Who leads, if exactly that is known.
-    pub fn leader(&self) -> Option<u16> {
+    pub(crate) fn leader(&self) -> Option<u16> {
         self.alive().into_iter().find(|node| self.world.shard(NodeId(*node), CORE).node().leads())
     }
 
     /// A job as the leader sees it.
-    pub fn seen(&self, wish: usize) -> Option<&Job> {
+    pub(crate) fn seen(&self, wish: usize) -> Option<&Job> {
         self.leader().and_then(|leader| self.job(leader, wish))
     }
 
     /// Somebody wants that, and asks that node, or any.
-    pub fn wish(&mut self, wish: Wish, at: Option<u16>) -> usize {
+    pub(crate) fn wish(&mut self, wish: Wish, at: Option<u16>) -> usize {
         self.wishes.push(wish);
         let number = self.wishes.len() - 1;
         self.ask(number, at);
@@ -155,7 +155,7 @@ impl Town {
     }
 
     /// People look at their answers, and ask elsewhere where there is none.
-    pub fn attend(&mut self) -> Result<(), String> {
+    pub(crate) fn attend(&mut self) -> Result<(), String> {
         let now = Duration::from_nanos(self.world.now().nanos());
         for number in 0..self.wishes.len() {
             if self.wishes[number].acknowledged {
@@ -181,7 +181,7 @@ impl Town {
     }
 
     /// Lives on for so long.
-    pub fn live(&mut self, span: Duration) -> Result<(), String> {
+    pub(crate) fn live(&mut self, span: Duration) -> Result<(), String> {
         const STEP: Duration = Duration::from_millis(50);
         let mut lived = Duration::ZERO;
         while lived < span {
@@ -193,7 +193,7 @@ impl Town {
     }
 
     /// Lives on until something holds, or says that it never did.
-    pub fn live_until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) -> Result<(), String> {
+    pub(crate) fn live_until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) -> Result<(), String> {
         let mut left = CONVERGENCE;
         const STEP: Duration = Duration::from_millis(20);
         while !holds(self) {
@@ -226,7 +226,7 @@ impl Town {
     }
 
     /// Nothing goes wrong any more: all comes to an end, and that is judged.
-    pub fn settle(&mut self) -> Result<(), String> {
+    pub(crate) fn settle(&mut self) -> Result<(), String> {
         self.world.calm();
         self.live_until("every wish is acknowledged", |town| {
             town.wishes.iter().all(|wish| wish.acknowledged)
