@@ -257,9 +257,11 @@ impl Leader {
     fn candidates(&self, now: Instant, ledger: &Ledger) -> Vec<Candidate> {
         let living = |number: &u16, worker: &WorkerOnLeader| worker.is_lively(now) && *number != self.me;
         let are_others = self.workers.iter().any(|(number, worker)| living(number, worker));
+        // Who has just begun has not heard the others yet.
+        let is_alone = !are_others && now.since(self.since) >= LEASE;
         let mut found: BTreeMap<u16, Candidate> = BTreeMap::new();
         for (number, worker) in &self.workers {
-            if living(number, worker) || (!are_others && *number == self.me && worker.is_lively(now)) {
+            if living(number, worker) || (is_alone && *number == self.me && worker.is_lively(now)) {
                 let load = worker.beat.load;
                 let candidate = Candidate { worker: *number, load, given_cpu_milli: 0, given_memory_mb: 0 };
                 found.insert(*number, candidate);

@@ -10,10 +10,10 @@ use core::time::Duration;
 use machine::Instant;
 
 /// How long a worker's lease lasts after it was heard.
-pub const LEASE: Duration = Duration::from_millis(1800);
+pub const LEASE: Duration = Duration::from_millis(1500);
 
 /// After this without a leader a worker stops what it runs.
-pub const FENCE: Duration = Duration::from_millis(1200);
+pub const FENCE: Duration = Duration::from_millis(1000);
 
 /// A worker whose connection ended and that is not heard again in this time is gone: where a process dies the kernel
 /// ends its connections at once, so that nobody has to wait for the lease.
