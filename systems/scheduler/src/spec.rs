@@ -88,6 +88,9 @@ impl Spec {
     /// # Errors
     /// A sentence for who sent it.
     pub fn read(json: &[u8]) -> Result<Self, String> {
+        if !json.trim_ascii_start().starts_with(b"{") {
+            return Err("this is no job: a job is a JSON object".into());
+        }
         let typed: Typed =
             serde_json::from_slice(json).map_err(|error| format!("this is no job: {error}"))?;
         Self::checked(typed)
