@@ -25,6 +25,11 @@ const LONG_SEEDS: &str = "300";
 /// The same for the world itself, whose promises are many and each a world of its own.
 const LONG_WORLD_SEEDS: &str = "100";
 
+/// The same for systems whose worlds are clusters that elect leaders: many simulated minutes each.
+const LONG_CLUSTER_SEEDS: &str = "30";
+/// Which those are.
+const CLUSTERS: &[&str] = &["scheduler"];
+
 /// Which parts to run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Which {
@@ -115,7 +120,8 @@ fn documents(root: &Path) -> Result<(), String> {
 /// The simulations of every system and of the world itself, with more seeds. Other tests are not repeated.
 fn long_simulations(root: &Path) -> Result<(), String> {
     for system in systems(root) {
-        long_simulation(root, &system, LONG_SEEDS)?;
+        let is_cluster = CLUSTERS.contains(&system.as_str());
+        long_simulation(root, &system, if is_cluster { LONG_CLUSTER_SEEDS } else { LONG_SEEDS })?;
     }
     long_simulation(root, "sim", LONG_WORLD_SEEDS)
 }

@@ -11,7 +11,7 @@ use sim::{Faults, Lies, for_seeds};
 use std::time::Duration;
 use town::{NODES, SERVERS, Town, Wish};
 
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 4;
 
 fn town(seed: u64) -> Result<Town, String> {
     let mut town = Town::new(seed, Faults::rough(), Lies::none(), Lie::Truth);
