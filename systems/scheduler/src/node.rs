@@ -406,7 +406,7 @@ impl Node {
                 self.note(&format!("Received result: {id}"));
                 self.pass(Point::BeforeClient);
             }
-            Verdict::Late(_) => self.note(&format!("Received result: {id} (late: it does not count)")),
+            Verdict::Late(_) => self.note(&format!("Refused a late result: {id}")),
             Verdict::Known(_) | Verdict::Stale | Verdict::Refused(_) | Verdict::Nothing => {}
         }
     }
@@ -455,10 +455,7 @@ impl Node {
                     out.send(NodeId(worker), CORE, Said::Run { id, attempt, index, life }, None);
                 }
             }
-            Act::Crashed(worker) => {
-                let name = self.config.name(worker).to_owned();
-                self.note(&format!("Worker has crashed: {name}"));
-            }
+            Act::Crashed(_) => self.note("Worker has crashed"),
         }
     }
 

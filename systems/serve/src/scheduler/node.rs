@@ -88,7 +88,7 @@ pub(super) fn run(asked: &NodeOptions, kind: Kind) -> Result<(), Fatal> {
     if let Some(token) = &asked.crash_token {
         let _ = TOKEN.set(token.clone());
     }
-    let config = config(asked, me)?;
+    let config = config(asked)?;
     let others = asked.cluster.iter().filter(|node| node.id != me.id);
     let mut plan = Plan::new("scheduler", config);
     plan.node = machine::NodeId(me.id);
@@ -126,7 +126,7 @@ fn core(common: &Common, id: u16) -> Result<usize, Fatal> {
         .ok_or_else(|| Fatal::machine("there is no core to run on"))
 }
 
-fn config(asked: &NodeOptions, me: &One) -> Result<Config, Fatal> {
+fn config(asked: &NodeOptions) -> Result<Config, Fatal> {
     let work = &asked.work;
     let mut config = Config::new(asked.cluster.iter().map(One::member).collect());
     let servers = asked.cluster.iter().filter(|node| node.kind == Kind::Server);
@@ -139,9 +139,7 @@ fn config(asked: &NodeOptions, me: &One) -> Result<Config, Fatal> {
     config.crash = work.crash;
     config.tokens = work.tokens()?;
     config.terminal = Terminal { line, die, refuse };
-    if me.kind == Kind::Server {
-        config.sense = Some(sensor()?);
-    }
+    config.sense = Some(sensor()?);
     Ok(config)
 }
 
