@@ -7,17 +7,19 @@
 //! | kind | from | body |
 //! |---|---|---|
 //! | 1 REGISTRATION | worker | [`Registration`]: who it is, what it offers, which jails hold. Its first frame |
-//! | 2 REQUEST_TASK | worker | how many more tasks it has room for (4); replaces what it said before |
+//! | 2 REQUEST_TASK | worker | how many more tasks it asks for (4), besides those it asked for before |
 //! | 3 NEW_TASK | service | [`Task`]s, one after the other, to the body's end |
-//! | 4 NO_TASK | service | nothing: the request was heard, it still stands, there is nothing to do |
+//! | 4 NO_TASK | service | nothing: the requests were heard, they still stand, there is nothing to do |
 //! | 5 RESULT_READY | worker | [`Report`]s, one after the other, to the body's end |
 //! | 6 ACK | service | [`Ack`]: the registration was taken or refused, or these reports were |
 //! | 7 HEARTBEAT | both | [`Heartbeat`]; the service sends back what it got |
 //! | 8 CANCEL | service | a task (16) and its attempt (4): what runs it is ended, and a report says so |
 //!
-//! A worker in pull mode is sent at most as many tasks as it last asked for; one in push mode as many as its
-//! registration's slots and window together, less those it has. What a worker does not want after all comes back in a
-//! report as [`Ended::Returned`].
+//! A worker in pull mode is sent at most as many tasks as it has asked for in all on this connection. One in push mode
+//! is sent as many as it has slots, less those it has; and as many more as its window while what it reports ran for
+//! less than a millisecond, so that a slot need not wait for its next task. What a worker does not want after all
+//! comes back in a report as [`Ended::Returned`]. A lease ends with the connection: a worker that loses it ends what it
+//! runs.
 //!
 //! The one hard thing: both ends hold payloads of others, so nothing a frame says is believed before it was checked.
 //! A frame is checked whole when it is read; what it lends afterwards cannot fail.
@@ -86,10 +88,10 @@ enum Kind {
 pub enum Message<'a> {
     /// Who the worker is.
     Registration(Registration<'a>),
-    /// The worker has room for so many tasks, in all, beyond those it was sent.
+    /// The worker asks for so many tasks more.
     RequestTask {
-        /// How many.
-        room: u32,
+        /// How many, besides those it asked for before.
+        more: u32,
     },
     /// Tasks to run.
     NewTask(Tasks<'a>),
@@ -221,7 +223,7 @@ pub fn read(bytes: &[u8]) -> Outcome<Message<'_>, Fault> {
 fn read_body(kind: u8, mut body: Body<'_>) -> Result<Message<'_>, Faulty> {
     let message = match kind {
         1 => Message::Registration(Registration::read(&mut body)?),
-        2 => Message::RequestTask { room: body.number()? },
+        2 => Message::RequestTask { more: body.number()? },
         3 => return Tasks::checked(body).map(Message::NewTask),
         4 => Message::NoTask,
         5 => return Reports::checked(body).map(Message::ResultReady),
@@ -261,9 +263,9 @@ pub fn write_registration(into: &mut Vec<u8>, registration: &Registration<'_>) {
 }
 
 /// Appends REQUEST_TASK.
-pub fn write_request(into: &mut Vec<u8>, room: u32) {
+pub fn write_request(into: &mut Vec<u8>, more: u32) {
     let mut frame = Frame::begin(into, Kind::RequestTask);
-    frame.number(room);
+    frame.number(more);
     frame.end();
 }
 

@@ -96,7 +96,7 @@ fn frames_arrive_as_they_were_meant() {
     let heard: Vec<Message<'_>> = frames.iter().map(|bytes| done(bytes)).collect();
     assert_eq!(heard[0], Message::Registration(registration()));
     assert_eq!(registration().jails().collect::<Vec<_>>(), [Jail::Memory, Jail::NoNetwork]);
-    assert_eq!(heard[1], Message::RequestTask { room: 17 });
+    assert_eq!(heard[1], Message::RequestTask { more: 17 });
     let Message::NewTask(heard_tasks) = heard[2].clone() else { panic!("{:?}", heard[2]) };
     assert_eq!(heard_tasks.collect::<Vec<_>>(), tasks());
     let Message::NewTask(mut none) = heard[3].clone() else { panic!("{:?}", heard[3]) };
