@@ -249,7 +249,7 @@ const TAKEN: usize = 20;
 
 fn taken(body: Body<'_>) -> Result<Taken<'_>, Faulty> {
     match body.0.len() {
-        length if length % TAKEN != 0 => Err(Faulty("an acknowledgement that ends within a task")),
+        length if !length.is_multiple_of(TAKEN) => Err(Faulty("an acknowledgement that ends within a task")),
         length if length / TAKEN > MANY_MAX => Err(Faulty::MANY),
         _ => Ok(Taken(body)),
     }

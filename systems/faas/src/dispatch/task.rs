@@ -76,7 +76,7 @@ impl<'a> Task<'a> {
     /// Bytes it takes in a frame.
     #[must_use]
     pub fn length(&self) -> usize {
-        49 + self.code.map_or(0, |code| code.len()) + self.payload.len()
+        45 + self.code.map_or(0, |code| 4 + code.len()) + self.payload.len()
     }
 }
 
