@@ -21,6 +21,12 @@ const HTTP: &str = "http_";
 /// Programs that have scripts of their own, whose names begin with the program's; in the long run.
 const PROGRAMS: &[&str] = &["balancer", "waves", "scheduler"];
 
+/// The program that runs functions, whose clients need other libraries.
+const FAAS: &str = "faas";
+
+/// What those who have functions run pickle and ask with.
+const FAAS_LIBRARIES: &[&str] = &["dill==0.4.1", "requests==2.34.2"];
+
 /// How many seeds the comparison with redis-server goes through in the long run.
 const LONG_SEEDS: &str = "15";
 
@@ -31,7 +37,9 @@ const NEEDED: &[(&str, &str)] = &[("node", "nodejs"), ("npm", "npm")];
 pub(super) fn run(root: &Path) -> Result<(), String> {
     build_server(root)?;
     let python = python(root)?;
-    let ours = |file: &&PathBuf| !is_http(file) && !PROGRAMS.iter().any(|program| is_of(program, file));
+    let ours = |file: &&PathBuf| {
+        !is_http(file) && !is_of(FAAS, file) && !PROGRAMS.iter().any(|program| is_of(program, file))
+    };
     all(scripts(root)?.iter().filter(ours).map(|file| script(root, &python, file)))
 }
 
@@ -45,6 +53,7 @@ pub(super) fn run_more(root: &Path) -> Result<(), String> {
         told(seeds),
         http(root),
         together(PROGRAMS.iter().map(|program| of(root, program))),
+        faas(root),
         ioredis(root).and_then(|main| beside(root, &python, &["node", &main])),
         redis_rs(root).and_then(|program| beside(root, &python, &[&program])),
     ];
@@ -77,6 +86,17 @@ fn of(root: &Path, name: &str) -> Result<(), String> {
         with(bounded(&python), |command| command.arg(file).arg(&program).env("PYTHONDONTWRITEBYTECODE", "1"))
     };
     all(scripts(root)?.iter().filter(|file| is_of(name, file)).map(ask))
+}
+
+/// A real service with real workers, and the Python side of a worker by itself.
+fn faas(root: &Path) -> Result<(), String> {
+    told(cargo(root, &["build", "--profile", "test", "--locked", "--package", "serve", "--bin", FAAS]))?;
+    let program = root.join("target/debug/faas");
+    let python = python_with(root, "python-faas", "import dill, requests", FAAS_LIBRARIES)?;
+    let ask = |file: &PathBuf| {
+        with(bounded(&python), |command| command.arg(file).arg(&program).env("PYTHONDONTWRITEBYTECODE", "1"))
+    };
+    all(scripts(root)?.iter().filter(|file| is_of(FAAS, file)).map(ask))
 }
 
 fn build_server(root: &Path) -> Result<(), String> {

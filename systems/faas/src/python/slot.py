@@ -45,6 +45,9 @@ PROTOCOL = 4  # The newest that every Python 3 in use reads: clients may be olde
 WORDS_MAX = 4096
 PRINTED_MAX = 8 * 1024
 READ = 64 * 1024
+LINE_MAX = 4000  # With its end still one whole write to a pipe, whoever else writes.
+HEARD, SAID = 502, 503  # The zygote's standard input and output; preloaded modules get others.
+LOST = 113  # The exit status of a slot whose way to the worker was closed by user code.
 CONN, PRINTED = 500, 501  # Descriptors of ours in a slot, out of the way of those that user code counts on.
 
 PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_SET_CHILD_SUBREAPER = 1, 8, 36
@@ -176,7 +179,7 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         poll = select.poll()
-        poll.register(0, select.POLLIN)
+        poll.register(HEARD, select.POLLIN)
         poll.register(wake, select.POLLIN)
         held = b""
         while True:
@@ -185,7 +188,7 @@ class Zygote:
                     while read_some(wake):
                         pass
                     continue
-                more = os.read(0, READ)
+                more = os.read(HEARD, READ)
                 if not more:
                     return self.end()
                 *lines, held = (held + more).split(b"\n")
@@ -278,7 +281,7 @@ def read_some(end):
 
 
 def say(line):
-    os.write(1, line.replace("\n", " ").encode(errors="replace")[:3500] + b"\n")
+    os.write(SAID, line.replace("\n", " ").encode(errors="replace")[:LINE_MAX] + b"\n")
 
 
 def status_words(status):
@@ -336,7 +339,7 @@ def be_first(launch):
         os.setsid()
         return
     try:
-        os.close(0)
+        os.close(HEARD)
         while True:
             pid, status = os.waitpid(-1, 0)
             if pid == slot:
@@ -464,7 +467,7 @@ def foreign_steps(code):
     import opcode
 
     caches = getattr(opcode, "_inline_cache_entries", None)
-    begins = {"RESUME", "COPY_FREE_VARS", "MAKE_CELL", "RETURN_GENERATOR"}
+    begins = {"RESUME", "COPY_FREE_VARS", "MAKE_CELL", "RETURN_GENERATOR", "EXTENDED_ARG"}
     if code and opcode.opname[code[0]] not in begins:
         return "it begins with %s" % opcode.opname[code[0]]
     at = 0
@@ -480,7 +483,7 @@ def foreign_steps(code):
         at += 2
         # What follows is scratch space, and zero, in code of this version; in that of another it may be code.
         if any(code[at : at + 2 * count]) or at + 2 * count > len(code):
-            return "instructions of %s" % ("another length")
+            return "%s has another length there" % name
         at += 2 * count
     return None
 
@@ -553,7 +556,10 @@ class Slot:
         self.stat = self.stat_place()
         self.limit = sys.getrecursionlimit()
         for record in self.records():
-            self.run(record)
+            try:
+                self.run(record)
+            except OSError:
+                os._exit(LOST)
             if self.retires:
                 break
         os._exit(0)
@@ -580,11 +586,9 @@ class Slot:
         self.open_prints()
 
     def open_prints(self):
-        self.raw = Print(1, "wb", closefd=False)
-        self.raw.left = self.config["output"]
-        error = Print(2, "wb", closefd=False)
-        error.left = self.config["output"]
-        self.out = io.TextIOWrapper(io.BufferedWriter(self.raw), "utf-8", "backslashreplace")
+        out, error = Print(1, "wb", closefd=False), Print(2, "wb", closefd=False)
+        out.left = error.left = self.config["output"]
+        self.out = io.TextIOWrapper(io.BufferedWriter(out), "utf-8", "backslashreplace")
         self.error = io.TextIOWrapper(io.BufferedWriter(error), "utf-8", "backslashreplace", line_buffering=True)
         sys.stdout = sys.__stdout__ = self.out
         sys.stderr = sys.__stderr__ = self.error
@@ -643,7 +647,6 @@ class Slot:
                         left += got
                     held, at = b"", 0
                     yield whole[4:]
-                    whole.release()
                     continue
             more = conn.recv(READ)
             if not more:
@@ -672,7 +675,7 @@ class Slot:
         if size:
             printed = self.take_printed(size)
             if size > self.config["output"]:
-                words = "the function wrote %d bytes to its output; %d are allowed" % (size, self.config["output"])
+                words = "the function printed more than %d bytes" % self.config["output"]
                 outcome, kind, result = FAILED, OUTPUT, pickle.dumps(RuntimeError(words), PROTOCOL)
         if len(result) > self.config["result"]:
             words = "the result has %d bytes; %d are allowed" % (len(result), self.config["result"])
@@ -738,18 +741,23 @@ class Slot:
         for file in (self.out, self.error):
             try:
                 file.flush()
-            except BaseException:
-                self.retires = True
+            except OSError:
+                file.buffer.raw.left = -1  # What is left is swallowed.
+                file.flush()
+            except ValueError:  # It was closed or taken apart.
+                self.open_prints()
+                break
         sys.stdout, sys.stderr = self.out, self.error
         try:
             size = os.lseek(PRINTED, 0, os.SEEK_CUR)
         except OSError:
             self.retires = True
             return 0
-        return size if not self.retires or self.raw.left >= 0 else max(size, self.config["output"] + 1)
+        is_over = self.out.buffer.raw.left < 0 or self.error.buffer.raw.left < 0
+        return max(size, self.config["output"] + 1) if is_over else size
 
     def take_printed(self, size):
-        self.raw.left = self.error.buffer.raw.left = self.config["output"]
+        self.out.buffer.raw.left = self.error.buffer.raw.left = self.config["output"]
         end = os.fstat(PRINTED).st_size
         printed = os.pread(PRINTED, PRINTED_MAX, max(0, end - PRINTED_MAX))
         os.ftruncate(PRINTED, 0)
@@ -785,16 +793,21 @@ class Slot:
         used = time.process_time()
         if used + self.cpu > self.cpu_until:
             self.cpu_until = used + 2 * self.cpu
-            resource.setrlimit(resource.RLIMIT_CPU, (int(self.cpu_until) + 1, resource.RLIM_INFINITY))
+            most = resource.getrlimit(resource.RLIMIT_CPU)[1]
+            resource.setrlimit(resource.RLIMIT_CPU, (int(self.cpu_until) + 1, most))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def main():
+    nothing = os.open("/dev/null", os.O_RDWR)
+    for std, ours, instead in ((0, HEARD, nothing), (1, SAID, 2)):
+        os.dup2(std, ours, inheritable=False)
+        os.dup2(instead, std)
     line = b""
     while not line.endswith(b"\n"):
-        byte = os.read(0, 1)
+        byte = os.read(HEARD, 1)
         if not byte:
             os._exit(0)
         line += byte
