@@ -11,11 +11,13 @@
 
 pub mod hash;
 pub mod placement;
+pub mod queue;
 pub mod ring;
 pub mod slot;
 pub mod table;
 
 pub use placement::{Placement, Refused};
+pub use queue::Queue;
 pub use ring::{Member, Ring};
 pub use slot::{Slot, SlotSet};
 pub use table::{Entry, Expired, Expiry, Policy, Set, Table, Track, Value, View};
