@@ -49,6 +49,8 @@ pub struct RunArgs {
     /// resp-cluster://HOST:PORT the nodes are asked for, and each request goes to the node that has its key. Or
     /// http://HOST:PORT/PATH; see the options that begin with HTTP. Or jobs://HOST:PORT, a scheduler: each request sends
     /// a job (`true`, or what --body says) and is right when it is acknowledged.
+    /// Or faas://HOST:PORT/FUNCTION-ID: each request calls the function, with --body as its arguments, and waits for its
+    /// result.
     pub target: String,
 
     /// Connections held open, over all cores.

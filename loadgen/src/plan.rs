@@ -171,9 +171,10 @@ impl Run {
                 Dialect::Resp
             }
             Scheme::Http => Dialect::Http(Arc::new(http(&typed, addresses)?)),
+            Scheme::Faas => Dialect::Http(Arc::new(faas(&typed, addresses)?)),
         };
         // One request, whatever is asked: nothing to write before, nothing to mix.
-        let plain = scheme == Scheme::Http;
+        let plain = matches!(scheme, Scheme::Http | Scheme::Faas);
         let sources = typed.source.unwrap_or_default();
         let matches = |source: &IpAddr| targets.iter().all(|target| target.is_ipv4() == source.is_ipv4());
         if let Some(source) = sources.iter().find(|source| !matches(source)) {
@@ -229,6 +230,7 @@ enum Scheme {
     Cluster,
     Frame,
     Http,
+    Faas,
 }
 
 /// What is asked of an HTTP server.
@@ -257,12 +259,34 @@ fn http(typed: &RunArgs, addresses: &str) -> Result<Ask, Fatal> {
     Ask::mean(&asked, typed.key_size).map_err(Fatal::misuse)
 }
 
+/// A call of a function and the wait for its result, as one request: `faas://host:port/FUNCTION-ID`. The arguments are
+/// `--body`, as base64 of a pickle; without it none.
+fn faas(typed: &RunArgs, addresses: &str) -> Result<Ask, Fatal> {
+    /// `((), {})`, pickled.
+    const NO_ARGUMENTS: &str = "gAQpfZSGlC4=";
+    let function = typed.target.splitn(4, '/').nth(3).unwrap_or_default().trim_end_matches('/');
+    if function.is_empty() {
+        return Err(Fatal::misuse("name a function that is registered there: faas://host:port/FUNCTION-ID"));
+    }
+    let payload = typed.body.as_deref().unwrap_or(NO_ARGUMENTS);
+    let asked = Typed {
+        method: "POST".to_owned(),
+        host: addresses.split(',').next().unwrap_or_default().to_owned(),
+        path: format!("/execute_function?wait={}", typed.timeout.as_secs().max(1)),
+        headers: vec!["Content-Type: application/json".to_owned()],
+        body: Some(format!("{{\"function_id\":\"{function}\",\"payload\":\"{payload}\"}}")),
+        statuses: (200, 201),
+        holds: Some("\"status\":\"COMPLETED\"".to_owned()),
+    };
+    Ask::mean(&asked, typed.key_size).map_err(Fatal::misuse)
+}
+
 /// Scheme and addresses of a target.
 fn target(text: &str) -> Result<(Scheme, &str), Fatal> {
     let wrong = || {
         Fatal::misuse(format!(
             "{text:?} is no target: write resp://host:port, resp-cluster://host:port, frame://host:port, \
-             http://host:port/path or jobs://host:port"
+             http://host:port/path, jobs://host:port or faas://host:port/FUNCTION-ID"
         ))
     };
     let (scheme, addresses) = text.split_once("://").ok_or_else(wrong)?;
@@ -271,10 +295,11 @@ fn target(text: &str) -> Result<(Scheme, &str), Fatal> {
         "resp-cluster" => Scheme::Cluster,
         "frame" => Scheme::Frame,
         "http" => Scheme::Http,
+        "faas" => Scheme::Faas,
         _ => return Err(wrong()),
     };
     let addresses = match scheme {
-        Scheme::Http => addresses.split('/').next().unwrap_or_default(),
+        Scheme::Http | Scheme::Faas => addresses.split('/').next().unwrap_or_default(),
         Scheme::Resp | Scheme::Cluster | Scheme::Frame => addresses,
     };
     match addresses.split(',').all(|address| address.contains(':')) {
@@ -342,6 +367,20 @@ mod tests {
     }
 
     #[test]
+    fn a_function_is_called_and_its_result_waited_for() {
+        let plan = meant("faas://127.0.0.1:8000/7c9e6679-7425-40de-944b-e07fc1f90ae7").unwrap();
+        let Dialect::Http(ask) = &plan.load.dialect else { panic!("it is asked by HTTP") };
+        let text = ask.shown(plan.load.key_size);
+        assert!(text.starts_with("POST /execute_function?wait="), "{text}");
+        assert!(
+            text.ends_with(
+                "{\"function_id\":\"7c9e6679-7425-40de-944b-e07fc1f90ae7\",\"payload\":\"gAQpfZSGlC4=\"}"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn what_is_not_said_has_its_default() {
         let run = meant("resp://127.0.0.1:6379,127.0.0.1:6380").unwrap();
         assert_eq!(run.load.targets.len(), 2);
@@ -360,6 +399,7 @@ mod tests {
             "https://127.0.0.1:80",
             "http://127.0.0.1",
             "http://127.0.0.1:80/a%20b --header x",
+            "faas://127.0.0.1:80",
             "resp://127.0.0.1",
             "resp://127.0.0.1:1 -c 0",
             "resp://127.0.0.1:1 --key-size 3",

@@ -207,8 +207,23 @@ impl Faas {
         if let Some(refusal) = self.refusal(1, payload.len()) {
             return Err(refusal);
         }
-        self.accept(now, what, Blob::from(payload), b"", Some(asker), out);
+        // Who waits at once is answered with the result, and need not be told the id before.
+        let wait = self.wait(ask)?;
+        let told = if wait == 0 { Some(asker) } else { None };
+        let id = self.accept(now, what, Blob::from(payload), b"", told, out);
+        if wait > 0 {
+            self.question(now, asker, Question::Result(wait), id, out);
+        }
         Ok(())
+    }
+
+    /// How long the client waits for a result, in milliseconds.
+    fn wait(&self, ask: &Ask<'_, To>) -> Result<u64, Answer> {
+        let seconds = match ask.query().get("wait") {
+            None => 0.0,
+            Some(text) => form::query_seconds(&text, "wait")?,
+        };
+        Ok((seconds.min(self.config.limits.wait_max.as_secs_f64()) * 1000.0) as u64)
     }
 
     /// The same key for the same function is the same task, on the core that has the key.
@@ -266,12 +281,7 @@ impl Faas {
         ask: &Ask<'_, To>,
         out: &mut impl Outbox<Said = Said>,
     ) -> Result<(), Answer> {
-        let seconds = match ask.query().get("wait") {
-            None => 0.0,
-            Some(text) => form::query_seconds(&text, "wait")?,
-        };
-        let longest = self.config.limits.wait_max.as_secs_f64();
-        let wait = (seconds.min(longest) * 1000.0) as u64;
+        let wait = self.wait(ask)?;
         self.about(now, ask, Question::Result(wait), out)
     }
 

@@ -19,8 +19,10 @@ pub struct Wrong(pub String);
 /// What `POST /register_function` brings.
 #[derive(Debug, Deserialize, PartialEq)]
 pub struct Register<'b> {
+    /// What its author calls it.
     #[serde(borrow)]
     pub name: Cow<'b, str>,
+    /// The pickled callable, as base64.
     #[serde(borrow)]
     pub payload: Cow<'b, str>,
 }
@@ -28,7 +30,9 @@ pub struct Register<'b> {
 /// What `POST /execute_function` brings.
 #[derive(Debug, PartialEq)]
 pub struct Execute<'b> {
+    /// What is called.
     pub function: Uuid,
+    /// The pickled pair of arguments and named arguments, as base64.
     pub payload: Cow<'b, str>,
     /// How long it may run, in milliseconds.
     pub timeout_ms: Option<u32>,

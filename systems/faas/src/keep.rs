@@ -54,6 +54,7 @@ pub struct Keep {
 }
 
 /// What a record says.
+#[allow(missing_docs, reason = "a field is what its name says, and the variant tells the rest")]
 #[derive(Clone, Copy, Debug)]
 pub enum Record<'a> {
     /// A function was registered.

@@ -28,11 +28,15 @@ fn tasks() -> Vec<Task<'static>> {
         code: Some(b"a function"),
         payload: b"arguments",
     };
-    vec![first, Task { id: TaskId([8; 16]), attempt: 3, timeout: Duration::ZERO, code: None, payload: b"", ..first }]
+    vec![
+        first,
+        Task { id: TaskId([8; 16]), attempt: 3, timeout: Duration::ZERO, code: None, payload: b"", ..first },
+    ]
 }
 
 fn reports() -> Vec<Report<'static>> {
-    let with = |ended| Report { task: TASK, attempt: 2, started_us: 40, ran_us: u64::MAX, ended, printed: b"hi\n" };
+    let with =
+        |ended| Report { task: TASK, attempt: 2, started_us: 40, ran_us: u64::MAX, ended, printed: b"hi\n" };
     vec![
         with(Ended::Completed(b"value")),
         with(Ended::Failed { kind: FailureKind::Raised, words: "ValueError: å", raised: b"exception" }),
@@ -117,7 +121,9 @@ fn a_cut_is_never_a_fault() {
     for bytes in frames() {
         for cut in 0..bytes.len() {
             match read(&bytes[..cut]) {
-                Outcome::Partial { need } => assert!(cut < need && need <= bytes.len(), "cut at {cut}: {need}"),
+                Outcome::Partial { need } => {
+                    assert!(cut < need && need <= bytes.len(), "cut at {cut}: {need}")
+                }
                 other => panic!("cut at {cut}: {other:?}"),
             }
         }
