@@ -147,10 +147,10 @@ impl<H: Copy + Eq> Queue<H> {
         self.items.get(item).map(|item| item.state)
     }
 
-    /// Attempts begun for an item.
+    /// Attempts begun that count against it.
     #[must_use]
-    pub fn attempts(&self, item: Key) -> u32 {
-        self.items.get(item).map_or(0, |item| item.attempt)
+    pub fn tried(&self, item: Key) -> u32 {
+        self.items.get(item).map_or(0, |item| item.attempt - item.forgiven)
     }
 
     /// One item more, ready, which `attempts` were begun for before; the caller's `token` comes back with its leases.

@@ -120,9 +120,8 @@ impl Faas {
                 out.write(conn, &self.draft);
             }
             Message::Heartbeat(beat) => {
-                if beat.is_leaving {
-                    worker.is_closed = true;
-                }
+                // Who had no room and has nothing any more has some.
+                worker.is_closed = beat.is_leaving || (worker.is_closed && worker.has() > 0);
                 self.draft.clear();
                 dispatch::write_heartbeat(&mut self.draft, beat);
                 out.write(conn, &self.draft);

@@ -69,6 +69,8 @@ pub enum Record<'a> {
     Retried { id: Uuid },
     /// It was forgotten.
     Forgotten { id: Uuid },
+    /// A key stands for it since then.
+    Key { id: Uuid, at: u64, key: &'a [u8] },
 }
 
 impl Keep {
@@ -130,11 +132,17 @@ impl Keep {
                     }
                 }
             }
-            Stored::Saved(_) => {}
+            Stored::Saved(_) | Stored::Unsaved => {}
             Stored::Full => self.disk = Disk::Full,
             Stored::Failed => self.disk = Disk::Failed,
         }
         safe
+    }
+
+    /// Everything logged so far is before this.
+    #[must_use]
+    pub fn mark(&self) -> LogMark {
+        self.mark
     }
 
     /// Promises that wait.
@@ -182,6 +190,11 @@ impl Record<'_> {
             }
             Self::Retried { id } => head(into, 5, id),
             Self::Forgotten { id } => head(into, 6, id),
+            Self::Key { id, at, key } => {
+                head(into, 7, id);
+                into.extend_from_slice(&at.to_le_bytes());
+                into.extend_from_slice(key);
+            }
         }
     }
 }
@@ -242,6 +255,7 @@ pub fn read(bytes: &[u8]) -> Option<Record<'_>> {
         4 => Record::Lost { id, attempts: rest.number()? },
         5 => Record::Retried { id },
         6 => Record::Forgotten { id },
+        7 => Record::Key { id, at: rest.long()?, key: rest.0 },
         _ => return None,
     })
 }
@@ -275,6 +289,10 @@ pub fn replay(
         Record::Lost { id, attempts } => tasks.found_lost(id, attempts),
         Record::Retried { id } => drop(tasks.retry(id)),
         Record::Forgotten { id } => tasks.remove(id),
+        Record::Key { id, at, key } if owners.of_bytes(key) == core => {
+            tasks.keys.put(key, id.0, WallTime::from_micros(at))
+        }
+        Record::Key { .. } => {}
     }
 }
 
@@ -299,6 +317,7 @@ mod tests {
             Record::Lost { id, attempts: 1 },
             Record::Retried { id },
             Record::Forgotten { id },
+            Record::Key { id, at: 3, key: b"key" },
         ];
         records
             .iter()

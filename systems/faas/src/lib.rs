@@ -33,6 +33,7 @@ pub mod peer;
 pub mod pickle;
 pub mod roster;
 pub mod shard;
+pub mod snapshot;
 pub mod task;
 pub mod tasks;
 pub mod uuid;

@@ -181,12 +181,12 @@ impl Faas {
         out: &mut impl Outbox<Said = Said>,
     ) {
         match self.tasks.lost(id, attempt, holder, &self.config.limits, now) {
-            None | Some(Lost::Late) => {}
-            Some(Lost::Again(_)) => {
-                self.keep.log(&Record::Lost { id, attempts: attempt }, None, out);
+            None | Some((Lost::Late, _)) => {}
+            Some((Lost::Again(_), tried)) => {
+                self.keep.log(&Record::Lost { id, attempts: tried }, None, out);
             }
-            Some(Lost::Dead) => {
-                let sentence = format!("given up after {attempt} attempts; of the last: {words}");
+            Some((Lost::Dead, tried)) => {
+                let sentence = format!("given up after {tried} attempts; of the last: {words}");
                 let result = answers::failure(&self.config.manners, Raised::Runtime, &sentence);
                 self.tasks.end(id, How::Dead, result, now.wall);
                 self.log_end(now, id, out);

@@ -12,6 +12,7 @@ use crate::local::Locals;
 use crate::look::Looking;
 use crate::peer::{ArchivedSaid, Asker, Said};
 use crate::roster::Roster;
+use crate::snapshot::Snapshot;
 use crate::task::{Holder, Job};
 use crate::tasks::Tasks;
 use crate::uuid::{Owners, Uuid};
@@ -47,6 +48,7 @@ pub struct Faas {
     pub(crate) functions: Functions,
     pub(crate) tasks: Tasks,
     pub(crate) keep: Keep,
+    pub(crate) snapshot: Snapshot,
     pub(crate) roster: Roster,
     pub(crate) waiters: Waiters,
     pub(crate) locals: Locals,
@@ -93,6 +95,7 @@ impl Shard for Faas {
             functions: Functions::default(),
             tasks: Tasks::default(),
             keep: Keep::new(config.is_kept),
+            snapshot: Snapshot::default(),
             roster: Roster::default(),
             waiters: Waiters::default(),
             locals: Locals::default(),
@@ -212,6 +215,7 @@ impl Shard for Faas {
     }
 
     fn on_stored(&mut self, now: Now, what: Stored, out: &mut impl Outbox<Said = Said>) {
+        self.snapshot_stored(what, out);
         for then in self.keep.stored(what, out) {
             self.carry_out(now, then, out);
         }
@@ -377,7 +381,8 @@ impl Faas {
         let silence = self.look_for_silence(now, out);
         let forget = self.forget(now, out);
         let start = self.start_again(now, out);
-        let due = [pause, silence, forget, start, self.waiters.next_due()].into_iter().flatten().min();
+        let go_on = self.snapshot(out).then_some(now.at);
+        let due = [go_on, pause, silence, forget, start, self.waiters.next_due()].into_iter().flatten().min();
         if due != self.woken
             && (due.is_none() || self.woken.is_none_or(|woken| Some(woken) > due || woken <= now.at))
         {

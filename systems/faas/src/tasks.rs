@@ -106,6 +106,13 @@ impl Tasks {
         self.queue.counts()
     }
 
+    /// Attempts of a task in the queue that count against it; a lease counts as none, for it ends with us.
+    #[must_use]
+    pub fn tried(&self, item: Key) -> u32 {
+        let is_leased = matches!(self.queue.state(item), Some(State::Leased(_)));
+        self.queue.tried(item).saturating_sub(u32::from(is_leased))
+    }
+
     /// How many there are, the ended too.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -242,7 +249,8 @@ impl Tasks {
         Some((task, ended))
     }
 
-    /// A lease ended without a result. Whether its attempts are used up; none when it had ended before.
+    /// A lease ended without a result: what becomes of the task, and how many attempts count against it now. None when
+    /// the lease had ended before.
     pub fn lost(
         &mut self,
         id: Uuid,
@@ -250,7 +258,7 @@ impl Tasks {
         holder: Holder,
         limits: &Limits,
         now: Now,
-    ) -> Option<Lost> {
+    ) -> Option<(Lost, u32)> {
         let key = *self.by_id.get(&id.0)?;
         let Stage::Queued(item) = self.tasks.get(key)?.stage else { return None };
         let lost = self.queue.lost(item, attempt, holder, &limits.patience, now.at);
@@ -258,7 +266,7 @@ impl Tasks {
             return None;
         }
         self.counts.lost += 1;
-        Some(lost)
+        Some((lost, self.queue.tried(item)))
     }
 
     /// A lease comes back unused.

@@ -9,6 +9,7 @@ use faas::{Faas, dispatch};
 use reactor::{Doors, Fatal, Keeper, Plan, Replays};
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -206,7 +207,7 @@ impl Serve {
     fn local(&self, cores: usize) -> Result<Local, Fatal> {
         let program = std::env::current_exe()
             .map_err(|error| Fatal::misuse(format!("cannot find this program itself: {error}")))?;
-        let path = std::env::temp_dir().join(format!("faas-{}", std::process::id()));
+        let path = private_folder()?.join("core");
         let mut args: Vec<Box<str>> = vec!["worker".into()];
         args.extend(self.worker_args.split_whitespace().map(Box::from));
         let env = std::env::vars()
@@ -221,6 +222,26 @@ impl Serve {
             env,
         })
     }
+}
+
+/// A folder that only we can enter, for the sockets of our workers. Those of services that were killed are removed.
+fn private_folder() -> Result<PathBuf, Fatal> {
+    let above = std::env::temp_dir();
+    let begin = "ringwise-faas-pid-";
+    for entry in std::fs::read_dir(&above).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = name.strip_prefix(begin).and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists()) {
+            // Not ours to remove if it cannot be.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let folder = above.join(format!("{begin}{}", std::process::id()));
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| Fatal::misuse(format!("cannot make {}: {error}", folder.display())))?;
+    Ok(folder)
 }
 
 /// As other programs of a user keep what they must not lose (XDG Base Directory Specification).
@@ -247,15 +268,16 @@ pub fn serve(asked: &Serve) -> Result<(), Fatal> {
     };
     let doors = Doors::default();
     let http = doors.reserve(SocketAddr::new(common.listen, asked.port))?;
-    let (at, dispatch) = match asked.mode {
+    let (at, dispatch, sockets) = match asked.mode {
         Way::Local => {
             let local = asked.local(cores.len())?;
-            (format!("unix:{}-0", local.path), Dispatch::Own(local))
+            let sockets = std::path::Path::new(&*local.path).parent().map(PathBuf::from);
+            (format!("unix:{}-0", local.path), Dispatch::Own(local), sockets)
         }
         Way::Pull | Way::Push => {
             let port = asked.dispatch_port.unwrap_or(if asked.port == 0 { 0 } else { 5555 });
             let at = doors.reserve(SocketAddr::new(common.listen, port))?;
-            (at.to_string(), Dispatch::Shared(at.into()))
+            (at.to_string(), Dispatch::Shared(at.into()), None)
         }
     };
     let config = Config {
@@ -287,7 +309,11 @@ pub fn serve(asked: &Serve) -> Result<(), Fatal> {
         let _ = writeln!(std::io::stdout(), "{ready}");
         logs::say(Level::Info, &ready);
     });
-    reactor::run::<Faas>(plan)?;
+    let ended = reactor::run::<Faas>(plan).map(drop);
+    if let Some(folder) = sockets {
+        let _ = std::fs::remove_dir_all(folder);
+    }
+    ended?;
     logs::say(Level::Info, "drained");
     Ok(())
 }
