@@ -381,7 +381,7 @@ impl Faas {
         let silence = self.look_for_silence(now, out);
         let forget = self.forget(now, out);
         let start = self.start_again(now, out);
-        let go_on = self.snapshot(out).then_some(now.at);
+        let go_on = self.snapshot(now, out);
         let due = [go_on, pause, silence, forget, start, self.waiters.next_due()].into_iter().flatten().min();
         if due != self.woken
             && (due.is_none() || self.woken.is_none_or(|woken| Some(woken) > due || woken <= now.at))

@@ -9,7 +9,8 @@ use crate::peer::Said;
 use crate::shard::Faas;
 use crate::task::Stage;
 use crate::uuid::Uuid;
-use machine::{LogMark, Outbox, Stored};
+use core::time::Duration;
+use machine::{Instant, LogMark, Now, Outbox, Stored};
 use std::collections::VecDeque;
 
 /// Bytes logged before a snapshot is worth its price; or twice what it would hold, if that is more.
@@ -17,6 +18,9 @@ const LOGGED_MIN: u64 = 64 * 1024 * 1024;
 
 /// What one step writes at most.
 const STEP: usize = 1000;
+
+/// How long to wait for a disk that has enough to do.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A snapshot on its way.
 #[derive(Debug, Default)]
@@ -37,20 +41,20 @@ enum State {
 }
 
 impl Faas {
-    /// Begins a snapshot when it is time, and goes on with it; whether there is more to do at once.
-    pub(crate) fn snapshot(&mut self, out: &mut impl Outbox<Said = Said>) -> bool {
+    /// Begins a snapshot when it is time, and goes on with it; says when to look again.
+    pub(crate) fn snapshot(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) -> Option<Instant> {
         if !self.config.is_kept || self.keep.disk != Disk::Good {
-            return false;
+            return None;
         }
         match &mut self.snapshot.state {
-            State::Written => false,
+            State::Written => None,
             State::None => {
                 let wanted = LOGGED_MIN.max(2 * self.tasks.bytes() as u64);
                 if self.keep.logged - self.snapshot.logged < wanted {
-                    return false;
+                    return None;
                 }
                 self.begin_snapshot(out);
-                true
+                Some(now.at)
             }
             State::Writing(mark, left) => {
                 let mark = *mark;
@@ -66,8 +70,9 @@ impl Faas {
                 if is_whole {
                     out.saved(mark);
                     self.snapshot.state = State::Written;
+                    return None;
                 }
-                !is_whole && out.save_room() > 0
+                Some(if out.save_room() > 0 { now.at } else { now.at + PAUSE })
             }
         }
     }
