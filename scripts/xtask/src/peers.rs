@@ -9,6 +9,7 @@
 mod chance;
 pub(crate) mod contest;
 mod eviction;
+mod functions;
 mod hops;
 mod lanes;
 mod memory;
@@ -65,6 +66,9 @@ enum Question {
     /// Requests for a processor second of who passes them on: balancer on one core beside haproxy, nginx, bare relays
     #[command(name = "balancer")]
     Proxies(proxies::Options),
+    /// No-op functions, faas beside Celery with Redis
+    #[command(name = "faas")]
+    Functions(functions::Options),
     /// A message from core to core: the reactor's lanes beside other channels
     #[command(name = "hops")]
     Lanes(lanes::Options),
@@ -93,6 +97,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
         }
         Question::Pages(asked) => pages::measure(root, asked)?,
         Question::Proxies(asked) => proxies::measure(root, options.program.as_deref(), asked)?,
+        Question::Functions(asked) => functions::measure(root, asked)?,
         Question::Lanes(asked) => lanes::measure(root, asked)?,
         Question::Memory(asked) => memory::measure(&dht, asked)?,
         Question::Eviction(asked) => eviction::measure(&dht, asked)?,
