@@ -37,7 +37,16 @@ pub struct Serve {
     manners: Spoken,
     #[command(flatten)]
     bounds: Bounds,
-    /// Further arguments for local workers, as they are typed: "--python /usr/bin/python3 --pythonpath ."
+    /// The Python of local workers, 3.8 or newer; functions pickled by value need the version they were pickled by
+    #[arg(long, env = "RINGWISE_PYTHON", value_name = "PROGRAM")]
+    python: Option<String>,
+    /// Where local workers look for the modules of functions, before the places in PYTHONPATH
+    #[arg(long, env = "RINGWISE_PYTHONPATH", value_name = "DIR:DIR")]
+    pythonpath: Option<String>,
+    /// Modules that local workers import once, before slots are forked
+    #[arg(long, env = "RINGWISE_PRELOAD", value_name = "MODULE,MODULE")]
+    preload: Option<String>,
+    /// Further arguments for local workers, as they are typed: "--allow-network --slot-memory-mib 512"
     #[arg(long, env = "RINGWISE_WORKER_ARGS", default_value = "", allow_hyphen_values = true)]
     worker_args: String,
 }
@@ -209,6 +218,13 @@ impl Serve {
             .map_err(|error| Fatal::misuse(format!("cannot find this program itself: {error}")))?;
         let path = private_folder()?.join("core");
         let mut args: Vec<Box<str>> = vec!["worker".into()];
+        let named =
+            [("--python", &self.python), ("--pythonpath", &self.pythonpath), ("--preload", &self.preload)];
+        for (name, value) in named {
+            if let Some(value) = value {
+                args.extend([name.into(), value.as_str().into()]);
+            }
+        }
         args.extend(self.worker_args.split_whitespace().map(Box::from));
         let env = std::env::vars()
             .filter(|(name, _)| name.starts_with("PYTHON") || name == "VIRTUAL_ENV" || name == "PATH")
