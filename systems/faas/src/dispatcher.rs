@@ -117,7 +117,9 @@ impl Faas {
                 }
                 self.draft.clear();
                 dispatch::write_taken(&mut self.draft, &taken);
-                out.write(conn, &self.draft);
+                if !taken.is_empty() {
+                    out.write(conn, &self.draft);
+                }
             }
             Message::Heartbeat(beat) => {
                 // Who had no room and has nothing any more has some.

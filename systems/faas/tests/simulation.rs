@@ -104,7 +104,7 @@ fn field(body: &str, name: &str) -> Option<String> {
 
 impl Town {
     fn new(seed: u64, lies: Lies) -> Self {
-        let mode = if seed % 2 == 0 { Mode::Push } else { Mode::Pull };
+        let mode = if seed.is_multiple_of(2) { Mode::Push } else { Mode::Pull };
         let cores = 1 + (seed % 3) as u16;
         let setup = Setup::new(config(mode)).cores(cores).all_logs().faults(Faults::rough()).lies(lies);
         let world = World::new(seed, setup);
@@ -371,7 +371,7 @@ fn what_is_accepted_ends_exactly_once() {
     let mut counts = sim::Counts::new();
     for_seeds(SEEDS, |seed| {
         let (hash, seen) = run(seed, Lies::none()).unwrap_or_else(|why| panic!("{why}"));
-        if seed % 8 == 0 {
+        if seed.is_multiple_of(8) {
             let again = run(seed, Lies::none()).map(|(hash, _)| hash);
             assert_eq!(again, Ok(hash), "the same seed took other steps");
         }
@@ -398,6 +398,7 @@ fn nobody_wakes_where_there_is_nothing_to_do() {
     town.register().unwrap_or_else(|why| panic!("{why}"));
     town.world.run_for(Duration::from_secs(180));
     let before = town.world.counts().of("on_timer");
+    assert!(before > 0, "connections that idle are closed by a timer");
     town.world.run_for(Duration::from_secs(3600));
     assert_eq!(town.world.counts().of("on_timer"), before, "an idle service has a timer");
 }
