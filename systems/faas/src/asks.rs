@@ -42,11 +42,10 @@ pub(crate) enum To {
     Workers,
     /// Functions.
     Functions,
-    /// To the page.
-    Page,
 }
 
 const ASSETS: &[Asset] = &[
+    Asset::html("/ui", include_str!("page/index.html")),
     Asset::html("/ui/", include_str!("page/index.html")),
     Asset::css("/ui/faas.css", include_str!("page/faas.css")),
     Asset::js("/ui/faas.js", include_str!("page/faas.js")),
@@ -80,7 +79,6 @@ pub(crate) fn site(config: &Config) -> Site<To> {
         Route::get("/tasks", To::Tasks),
         Route::get("/workers", To::Workers),
         Route::get("/functions", To::Functions),
-        Route::get("/ui", To::Page),
     ];
     Site::new(face, routes, None)
 }
@@ -100,11 +98,6 @@ impl Faas {
             To::Tasks => self.list_tasks(&ask, out),
             To::Root | To::Workers | To::Functions => {
                 self.look(ask.id, ask.to, 0, 0, out);
-                Ok(())
-            }
-            To::Page => {
-                let answer = web::Answer::empty(307).with(&[("Location", "/ui/")]);
-                self.site.answer(now, ask.id, answer, out);
                 Ok(())
             }
         };
