@@ -31,6 +31,7 @@ mod look;
 mod owner;
 pub mod peer;
 pub mod pickle;
+pub mod python;
 pub mod roster;
 pub mod shard;
 pub mod snapshot;

@@ -27,7 +27,7 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    fn of(byte: u8) -> Result<Self, Faulty> {
+    pub(crate) fn of(byte: u8) -> Result<Self, Faulty> {
         Ok(match byte {
             1 => Self::Raised,
             2 => Self::Function,
