@@ -45,7 +45,11 @@ pub struct Keep {
     waiting: VecDeque<(LogMark, Then)>,
     /// Records for which there was no room.
     owed: VecDeque<(Vec<u8>, Option<Then>)>,
+    /// What is done when all that is owed is safe.
+    after_owed: VecDeque<Then>,
     mark: LogMark,
+    /// Everything before this is safe.
+    safe: LogMark,
     /// How the disk is.
     pub disk: Disk,
     draft: Vec<u8>,
@@ -109,10 +113,16 @@ impl Keep {
 
     /// Does something when all that was logged so far is safe; gives it back where it is already.
     pub fn after_all(&mut self, then: Then) -> Option<Then> {
-        if self.waiting.is_empty() && self.owed.is_empty() {
+        // What was logged with nothing to follow it does not stand among what waits.
+        if self.mark <= self.safe && self.waiting.is_empty() && self.owed.is_empty() {
             return Some(then);
         }
-        self.waiting.push_back((self.mark, then));
+        if self.owed.is_empty() {
+            self.waiting.push_back((self.mark, then));
+        } else {
+            // Behind what has no room yet: with the last record that is owed.
+            self.after_owed.push_back(then);
+        }
         None
     }
 
@@ -121,6 +131,7 @@ impl Keep {
         let mut safe = Vec::new();
         match what {
             Stored::Logged(upto) => {
+                self.safe = upto;
                 while self.waiting.front().is_some_and(|(mark, _)| *mark <= upto) {
                     safe.extend(self.waiting.pop_front().map(|(_, then)| then));
                 }
@@ -130,6 +141,8 @@ impl Keep {
                         self.draft = record;
                         self.append(then, out);
                     }
+                    let mark = self.mark;
+                    self.waiting.extend(self.after_owed.drain(..).map(|then| (mark, then)));
                 }
             }
             Stored::Saved(_) | Stored::Unsaved => {}

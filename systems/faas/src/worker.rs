@@ -96,13 +96,7 @@ impl Shard for Worker {
         out.listen(Address::Unix(zygote::socket(&self.config).into()));
     }
 
-    fn on_listen(
-        &mut self,
-        now: Now,
-        _: ListenerId,
-        what: Listening,
-        out: &mut impl Outbox<Said = Nothing>,
-    ) {
+    fn on_listen(&mut self, now: Now, _: ListenerId, what: Listening, out: &mut impl Outbox<Said = Nothing>) {
         match what {
             Listening::Bound(_) => self.zygote.start(&self.config, out),
             Listening::Failed(why) => (self.config.say)(&format!("slots cannot connect: {why}")),
@@ -179,7 +173,9 @@ impl Shard for Worker {
             ChildEvent::Killed(signal) => format!("it was ended by signal {signal}"),
         };
         if self.zygote.on_gone(child, now.at) && self.leaves.is_none() {
-            (self.config.say)(&format!("the Python process of the slots is no more ({why}); it is started again"));
+            (self.config.say)(&format!(
+                "the Python process of the slots is no more ({why}); it is started again"
+            ));
             self.pool.on_zygote_gone(now.at);
         }
         self.settle(now.at, out);
@@ -401,7 +397,8 @@ impl Worker {
             self.code_bytes -= before.len();
         }
         while self.code_bytes > CODE_BYTES_MAX && self.codes.len() > 1 {
-            let oldest = self.codes.iter().filter(|(id, _)| **id != function).min_by_key(|(_, (_, used))| *used);
+            let oldest =
+                self.codes.iter().filter(|(id, _)| **id != function).min_by_key(|(_, (_, used))| *used);
             let Some(oldest) = oldest.map(|(id, _)| *id) else { return };
             if let Some((code, _)) = self.codes.remove(&oldest) {
                 self.code_bytes -= code.len();

@@ -142,7 +142,8 @@ impl Home {
     pub fn lost(&mut self, now: Instant) -> u32 {
         let pause = PAUSE.saturating_mul(1 << self.failures.min(10)).min(PAUSE_MAX);
         // Workers that lost one service together do not come back together.
-        let pause = pause / 2 + Duration::from_nanos(self.chance.below(machine::time::nanos(pause / 2).max(1)));
+        let pause =
+            pause / 2 + Duration::from_nanos(self.chance.below(machine::time::nanos(pause / 2).max(1)));
         self.stage = Stage::Absent(now + pause);
         self.failures = self.failures.saturating_add(1);
         self.failures

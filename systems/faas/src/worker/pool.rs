@@ -151,7 +151,9 @@ impl Pool {
     /// A process says who it is. False: it is none we wait for.
     pub fn greet(&mut self, hello: Hello, conn: ConnId) -> bool {
         let expected = |slot: &&mut Slot| {
-            matches!(slot.stage, Stage::Starting(_)) && slot.launch == hello.launch && slot.secret == hello.secret
+            matches!(slot.stage, Stage::Starting(_))
+                && slot.launch == hello.launch
+                && slot.secret == hello.secret
         };
         self.slots.iter_mut().find(expected).map(|slot| slot.connect(conn)).is_some()
     }
@@ -211,7 +213,13 @@ impl Pool {
     }
 
     /// A task that was not begun goes back.
-    pub fn give_back<S>(&mut self, job: &Job, why: Returned, kept: &mut Kept, out: &mut impl Outbox<Said = S>) {
+    pub fn give_back<S>(
+        &mut self,
+        job: &Job,
+        why: Returned,
+        kept: &mut Kept,
+        out: &mut impl Outbox<Said = S>,
+    ) {
         self.report(job, 0, 0, Ended::Returned { why, words: "" }, &[], kept, out);
     }
 

@@ -267,10 +267,9 @@ impl Slot {
                 "TimeoutError",
                 "the function used more processor time than it may".into(),
             ),
-            Some(How::Signal(9 | 15)) | None => Fate::Returned(
-                Returned::SlotLost,
-                "the process that ran the function was killed".into(),
-            ),
+            Some(How::Signal(9 | 15)) | None => {
+                Fate::Returned(Returned::SlotLost, "the process that ran the function was killed".into())
+            }
             Some(How::Signal(signal)) => died(format!(
                 "the function crashed its process: {} (a function pickled by value by another Python can do that)",
                 signal_name(signal)

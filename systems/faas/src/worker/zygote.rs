@@ -73,7 +73,8 @@ impl Zygote {
         self.start_at = None;
         self.heard.clear();
         self.complained.clear();
-        let env = vec![("PYTHONUNBUFFERED".into(), "1".into()), ("PYTHONDONTWRITEBYTECODE".into(), "1".into())];
+        let env =
+            vec![("PYTHONUNBUFFERED".into(), "1".into()), ("PYTHONDONTWRITEBYTECODE".into(), "1".into())];
         self.child = Some(out.spawn(Command {
             program: config.python.clone(),
             args: vec!["-c".into(), python::SOURCE.into()],
@@ -252,7 +253,8 @@ mod tests {
         let said = r#"ready {"python":"3.11.7","dill":"","jails":["memory","no-network"],"remarks":""}"#;
         let Some(News::Ready(facts)) = read(said) else { panic!("it is ready") };
         assert_eq!((&*facts.python, facts.jails), ("3.11.7", Jail::Memory.bit() | Jail::NoNetwork.bit()));
-        for nothing in ["", "ready", "ready {", "ended 7", "ended x exit 3", "gone", "gone x", "hello there"] {
+        for nothing in ["", "ready", "ready {", "ended 7", "ended x exit 3", "gone", "gone x", "hello there"]
+        {
             assert_eq!(read(nothing), None, "{nothing}");
         }
     }
