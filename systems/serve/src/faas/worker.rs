@@ -100,7 +100,13 @@ struct Jail {
     #[arg(long, env = "RINGWISE_ALLOW_NETWORK")]
     allow_network: bool,
     /// The first of 65,536 user ids for slots, where root starts the worker [default: some above 1000000000]
-    #[arg(long, env = "RINGWISE_SLOT_USERS", default_value_t = 0, value_name = "UID", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "RINGWISE_SLOT_USERS",
+        default_value_t = 0,
+        value_name = "UID",
+        hide_default_value = true
+    )]
     slot_users: u32,
 }
 
@@ -108,7 +114,11 @@ struct Jail {
 fn address(text: &str) -> Result<Address, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = path.strip_prefix("//").unwrap_or(path);
-        return if path.is_empty() { Err("unix: needs a path".into()) } else { Ok(Address::Unix(path.into())) };
+        return if path.is_empty() {
+            Err("unix: needs a path".into())
+        } else {
+            Ok(Address::Unix(path.into()))
+        };
     }
     let wrong = || format!("{text:?} is neither tcp://HOST:PORT nor unix:PATH");
     let rest = text.strip_prefix("tcp://").unwrap_or(text);
