@@ -247,8 +247,8 @@ def test_a_slot_that_is_killed_gives_its_task_back_and_work_goes_on():
         done = lost = 0
         longest = 0.0
         for round in range(KILLS):
-            tasks = conn.give((SLEEP, 0.05), (SLEEP, 0.05))
-            time.sleep(0.01)
+            tasks = conn.give((SLEEP, 0.3), (SLEEP, 0.3))
+            time.sleep(0.05)
             # Not the zygote, which is the first: a slot, or the first process of its namespace.
             victims = pythons(worker)[1:]
             os.kill(victims[round % len(victims)], signal.SIGKILL)
@@ -257,7 +257,11 @@ def test_a_slot_that_is_killed_gives_its_task_back_and_work_goes_on():
                 report = conn.report(task)
                 done += report.outcome == 0
                 lost += (report.outcome, report.kind) == (RETURNED, SLOT_LOST)
-            assert conn.run(ADD, round, 1).value() == round + 1
+            # On a busy machine the task may have been done before the kill, which then meets the next one.
+            report = conn.run(ADD, round, 1)
+            while (report.outcome, report.kind) == (RETURNED, SLOT_LOST):
+                report = conn.run(ADD, round, 1)
+            assert report.value() == round + 1
             longest = max(longest, time.monotonic() - begun)
         assert done + lost == 2 * KILLS and lost >= KILLS // 2, (done, lost)
         print(f"    {KILLS} kills: {done} done, {lost} given back, {longest * 1000:.0f} ms at most until work went on")

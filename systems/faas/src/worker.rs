@@ -187,7 +187,7 @@ impl Shard for Worker {
             Order::Drain { by } => {
                 let span = by.since(now.at);
                 self.leaves = Some(now.at + span.saturating_sub(LAST_CALL.min(span / 2)));
-                self.pool.give_all_back(Returned::Leaving, &mut self.kept, out);
+                self.pool.close();
                 if let Some(conn) = self.home.welcome() {
                     let beat = self.pool.beat(true);
                     self.home.say_beat(conn, beat, now.at, out);
@@ -260,6 +260,7 @@ impl Worker {
 
     /// The way out: running tasks end by themselves or at the last moment, their reports are acknowledged, and then.
     fn leave(&mut self, at: Instant, now: Instant, out: &mut impl Outbox<Said = Nothing>) -> Option<Instant> {
+        self.pool.give_all_back(Returned::Leaving, &mut self.kept, out);
         if at <= now {
             self.pool.doom_busy(Doom::Stopped, &mut self.zygote, out);
         }

@@ -4,7 +4,6 @@
 //! its tasks are sent ahead, so that the slot finds the next when it has done one. The one hard thing is that every task
 //! is reported exactly once, whatever ends: a slot, its connection, the zygote, or the service's connection.
 
-use super::config::Config;
 use super::kept::Kept;
 use super::pace::Pace;
 use super::slot::{Doom, Fate, Job, Slot, Stage};
@@ -33,6 +32,8 @@ pub struct Pool {
     secrets: Stream,
     pace: Pace,
     scratch: Vec<u8>,
+    /// The worker leaves: no process is started any more.
+    is_closing: bool,
     /// For counts.
     pub tally: Tally,
 }
@@ -64,6 +65,7 @@ impl Pool {
             secrets,
             pace: Pace::default(),
             scratch: Vec::new(),
+            is_closing: false,
             tally: Tally::default(),
         }
     }
@@ -313,16 +315,34 @@ impl Pool {
             self.tick_slot(at, now, zygote, kept, out);
         }
         self.feed(now, out);
-        let stuck = (!self.waiting.is_empty()).then(|| self.moved + STUCK);
+        let excess = self.excess();
+        let stuck = (excess > 0).then(|| self.moved + STUCK);
         if stuck.is_some_and(|at| at <= now) {
             self.pace.stuck();
-            self.give_all_back(Returned::NoRoom, kept, out);
+            for job in self.waiting.split_off(self.waiting.len() - excess) {
+                self.give_back(&job, Returned::NoRoom, kept, out);
+            }
         }
         let due = self.slots.iter().filter(|slot| {
             // Without a zygote nothing can be started, and its coming is an event.
-            zygote.facts().is_some() || !matches!(slot.stage, Stage::Absent(_))
+            self.can_launch(zygote) || !matches!(slot.stage, Stage::Absent(_))
         });
         due.filter_map(Slot::due).chain(stuck.filter(|at| *at > now)).min()
+    }
+
+    /// The worker leaves: what ends now is not started again.
+    pub fn close(&mut self) {
+        self.is_closing = true;
+    }
+
+    fn can_launch(&self, zygote: &Zygote) -> bool {
+        zygote.facts().is_some() && !self.is_closing
+    }
+
+    /// How many wait for more than the slots that are about to come up.
+    fn excess(&self) -> usize {
+        let coming = self.slots.iter().filter(|slot| slot.stage != Stage::Ready && slot.is_promising());
+        self.waiting.len().saturating_sub(coming.count())
     }
 
     fn tick_slot<S>(
@@ -339,7 +359,7 @@ impl Pool {
         let slot = &self.slots[at];
         let is_due = slot.due().is_some_and(|due| due <= now);
         match slot.stage {
-            Stage::Absent(_) if is_due && zygote.facts().is_some() => self.launch(at, now, zygote, out),
+            Stage::Absent(_) if is_due && self.can_launch(zygote) => self.launch(at, now, zygote, out),
             Stage::Absent(_) => {}
             Stage::Starting(_) if is_due => self.doom(at, Doom::Stopped, zygote, out),
             Stage::Ready if is_due => self.doom(at, Doom::TimedOut, zygote, out),
@@ -403,11 +423,5 @@ impl Pool {
     #[must_use]
     pub fn ready(&self) -> usize {
         self.slots.iter().filter(|slot| slot.stage == Stage::Ready).count()
-    }
-
-    /// What slots are asked to be.
-    #[must_use]
-    pub fn wants(config: &Config) -> usize {
-        usize::from(config.slots)
     }
 }
