@@ -303,3 +303,122 @@ fn signal_name(signal: i32) -> String {
         other => format!("signal {other}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    fn job(task: u8) -> Job {
+        let (code, payload) = (Blob::from(Vec::new()), Blob::from(Vec::new()));
+        let (function, timeout) = (FunctionId([1; 16]), Duration::from_secs(2));
+        Job { id: TaskId([task; 16]), attempt: 1, function, code, payload, timeout, arrived: at(0) }
+    }
+
+    fn conn() -> ConnId {
+        ConnId(machine::id::Key { index: 1, generation: 1 })
+    }
+
+    /// A slot that runs a task, and has another.
+    fn busy() -> Slot {
+        let mut slot = Slot::new(at(0));
+        slot.start(7, [3; 16], at(0));
+        slot.connect(conn());
+        slot.since = at(10);
+        slot.sent.extend([job(1), job(2)]);
+        slot
+    }
+
+    fn over(mut slot: Slot) -> Slot {
+        slot.on_conn_end(at(20));
+        slot.on_gone(at(20));
+        assert!(slot.is_over(at(20)));
+        slot
+    }
+
+    #[test]
+    fn who_ended_a_slot_decides_what_becomes_of_its_task() {
+        let check = |doom: Option<Doom>, how: Option<How>, expected: &str| {
+            let mut slot = busy();
+            doom.map(|doom| slot.doom(doom));
+            how.into_iter().for_each(|how| slot.on_ended(how));
+            let found = format!("{:?}", over(slot).fate().expect("it ran a task"));
+            assert!(found.contains(expected), "{doom:?} {how:?}: {found}");
+        };
+        check(None, Some(How::Exit(3)), "exit status 3");
+        check(None, Some(How::Exit(python::LOST)), "closed the descriptors");
+        check(None, Some(How::Signal(11)), "SIGSEGV");
+        check(None, Some(How::Signal(24)), "processor time");
+        check(None, Some(How::Signal(9)), "SlotLost");
+        check(None, None, "SlotLost");
+        check(Some(Doom::TimedOut), None, "longer than its limit of 2s");
+        check(Some(Doom::TimedOut), Some(How::Signal(9)), "longer than its limit of 2s");
+        check(Some(Doom::Cancelled), None, "Cancelled");
+        check(Some(Doom::Deaf), None, "closed the descriptors");
+        check(Some(Doom::Strange), None, "wrote into its slot");
+        check(Some(Doom::Stopped), None, "SlotLost");
+        check(Some(Doom::Orphaned), None, "Forgotten");
+    }
+
+    #[test]
+    fn a_slot_that_retired_has_begun_nothing_more() {
+        let mut slot = busy();
+        slot.retire();
+        slot.on_ended(How::Exit(0));
+        let slot = over(slot);
+        assert_eq!((slot.fate(), slot.sent.len()), (None, 2));
+    }
+
+    #[test]
+    fn a_slot_is_over_when_it_is_gone_and_its_last_words_were_read() {
+        let mut slot = busy();
+        slot.on_gone(at(20));
+        assert!(!slot.is_over(at(20)), "it may have said something");
+        assert!(slot.is_over(at(20) + LINGER), "but not for ever");
+        let mut slot = busy();
+        slot.on_conn_end(at(20));
+        assert!(!slot.is_over(at(5000)), "it may still run");
+        assert_eq!(slot.due(), Some(at(20) + LINGER));
+    }
+
+    #[test]
+    fn a_slot_that_never_comes_up_is_tried_less_and_less_often() {
+        let mut slot = Slot::new(at(0));
+        let mut pauses = Vec::new();
+        for launch in 0..20 {
+            slot.start(launch, [0; 16], at(0));
+            slot.on_gone(at(0));
+            slot.reset(at(0));
+            let Stage::Absent(next) = slot.stage else { panic!("{:?}", slot.stage) };
+            pauses.push(next - at(0));
+        }
+        assert!(pauses.is_sorted() && pauses[0] > Duration::ZERO && pauses[19] == PAUSE_MAX, "{pauses:?}");
+        assert!(!slot.is_promising());
+        slot.start(99, [0; 16], at(0));
+        slot.connect(conn());
+        slot.on_conn_end(at(1));
+        slot.on_gone(at(1));
+        slot.reset(at(1));
+        assert_eq!(slot.stage, Stage::Absent(at(1)), "one that came up is started again at once");
+    }
+
+    #[test]
+    fn a_slot_is_sent_a_function_once_and_forgets_before_it_has_too_many() {
+        let mut slot = busy();
+        assert_eq!(slot.learn(FunctionId([1; 16])), (true, false));
+        assert_eq!(slot.learn(FunctionId([1; 16])), (false, false));
+        let mut forgot = 0;
+        for number in 0..FUNCTIONS_MAX as u32 {
+            let mut id = [9; 16];
+            id[..4].copy_from_slice(&number.to_le_bytes());
+            let (is_new, forgets) = slot.learn(FunctionId(id));
+            assert!(is_new);
+            forgot += usize::from(forgets);
+        }
+        assert_eq!(forgot, 1);
+        assert_eq!(slot.learn(FunctionId([1; 16])), (true, false), "it was forgotten");
+    }
+}
