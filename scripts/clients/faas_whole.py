@@ -1,0 +1,181 @@
+"""A real service with real workers and real slots, in each of the three modes: what a user meets."""
+
+import base64
+import os
+import pathlib
+import sys
+import time
+
+import dill
+
+from _dispatcher import Worker
+from _faas import Faas, pickled, unpickled
+from _server import run
+
+MODES = ("local", "pull", "push")
+WAIT_SECONDS = 60
+
+
+class Whole:
+    """A service and its workers; a client of it."""
+
+    def __init__(self, mode, slots=2, words=()):
+        self.mode, self.slots, self.words, self.worker = mode, slots, words, None
+        options = ["--workers", str(slots)] if mode == "local" else []
+        self.faas = Faas(*options, mode=mode)
+
+    def __enter__(self):
+        self.faas.start()
+        if self.mode != "local":
+            self.join()
+        return self
+
+    def join(self):
+        host, port = self.faas.dispatch
+        self.worker = Worker(f"tcp://{host}:{port}", *self.words, slots=self.slots, mode=f"--{self.mode}")
+
+    def __exit__(self, kind, *rest):
+        if self.worker:
+            self.worker.__exit__(kind, *rest)
+        self.faas.stop()
+
+    def post(self, path, body):
+        answer = self.faas.http.post(self.faas.base + path, json=body, timeout=WAIT_SECONDS)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def register(self, function):
+        payload = pickled_by_value(function)
+        return self.post("/register_function", {"name": "f", "payload": payload})["function_id"]
+
+    def execute(self, function, *args, **more):
+        body = {"function_id": function, "payload": pickled((args, {})), **more}
+        return self.post("/execute_function", body)["task_id"]
+
+    def result(self, task):
+        until = time.monotonic() + WAIT_SECONDS
+        while True:
+            answer = self.faas.http.get(f"{self.faas.base}/result/{task}?wait=10", timeout=WAIT_SECONDS).json()
+            if answer["status"] in ("COMPLETED", "FAILED"):
+                return answer["status"], unpickled(answer["result"])
+            assert time.monotonic() < until, answer
+
+    def call(self, function, *args, **more):
+        return self.result(self.execute(function, *args, **more))
+
+
+def pickled_by_value(function):
+    return base64.b64encode(dill.dumps(function, recurse=True)).decode()
+
+
+def in_each_mode(test):
+    def tests():
+        for mode in MODES:
+            try:
+                test(mode)
+            except BaseException:
+                print(f"    in mode {mode}:")
+                raise
+
+    tests.__name__ = test.__name__
+    tests.__code__ = tests.__code__.replace(co_firstlineno=test.__code__.co_firstlineno)
+    return tests
+
+
+@in_each_mode
+def test_a_user_gets_values_and_exceptions(mode):
+    def fail(what):
+        raise ValueError(what)
+
+    with Whole(mode) as whole:
+        add = whole.register(lambda a, b: a + b)
+        assert whole.call(add, 1, 2) == ("COMPLETED", 3)
+        state, error = whole.call(whole.register(fail), "no such colour")
+        assert state == "FAILED" and isinstance(error, ValueError)
+        try:
+            raise error
+        except ValueError as raised:
+            assert raised.args == ("no such colour",)
+        scale = 3
+        assert whole.call(whole.register(lambda n: n * scale), 14) == ("COMPLETED", 42)
+        big = os.urandom(20 * 1024 * 1024)
+        length = whole.register(lambda data: (len(data), data[:10]))
+        assert whole.call(length, big) == ("COMPLETED", (len(big), big[:10]))
+        tasks = [whole.execute(add, n, 1) for n in range(200)]
+        assert [whole.result(task) for task in tasks] == [("COMPLETED", n + 1) for n in range(200)]
+        me = whole.register(lambda: (__import__("os").environ["FAAS_TASK_ID"], __import__("os").environ["FAAS_ATTEMPT"]))
+        task = whole.execute(me)
+        assert whole.result(task) == ("COMPLETED", (task, "1"))
+
+
+@in_each_mode
+def test_nasty_functions_fail_with_a_reason_and_others_are_unharmed(mode):
+    def leave():
+        import os
+
+        os._exit(7)
+
+    def endless():
+        while True:
+            pass
+
+    def eat():
+        held = []
+        while True:
+            held.append(bytearray(50_000_000))
+
+    def fork():
+        import os
+
+        while True:
+            os.fork()
+
+    def speak():
+        while True:
+            print("x" * 1000)
+
+    def close():
+        import os
+
+        os.closerange(0, 4096)
+
+    def generator():
+        return (n for n in range(3))
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    def recurse():
+        def deeper():
+            return deeper()
+
+        return deeper()
+
+    with Whole(mode) as whole:
+        add = whole.register(lambda a, b: a + b)
+        for function, kind, words in (
+            (leave, RuntimeError, "exit status 7"),
+            (endless, TimeoutError, "longer than its limit"),
+            (eat, MemoryError, ""),
+            (fork, BlockingIOError, "temporarily unavailable"),
+            (speak, RuntimeError, "printed more than"),
+            (close, RuntimeError, "closed the descriptors"),
+            (generator, RuntimeError, "cannot be pickled"),
+            (interrupt, KeyboardInterrupt, ""),
+            (recurse, RecursionError, "recursion"),
+        ):
+            nasty = whole.execute(whole.register(function), **({"timeout_s": 1} if function is endless else {}))
+            others = [whole.execute(add, n, 1) for n in range(5)]
+            assert [whole.result(task) for task in others] == [("COMPLETED", n + 1) for n in range(5)]
+            state, error = whole.result(nasty)
+            assert state == "FAILED" and isinstance(error, kind) and words in str(error), (function, error)
+        foreign = pathlib.Path(__file__).parents[2] / "systems/faas/corpus/pickled/dill-3.13.pickle"
+        payload = base64.b64encode(foreign.read_bytes()).decode()
+        function = whole.post("/register_function", {"name": "f", "payload": payload})["function_id"]
+        state, error = whole.call(function, 3)
+        if sys.version_info[:2] != (3, 13):
+            assert state == "FAILED" and "another Python" in str(error), error
+
+
+if __name__ == "__main__":
+    run(sys.modules[__name__])
