@@ -175,6 +175,18 @@ class Connection:
     def run(self, function, *args, **how):
         return self.report(self.give((function, *args), **how)[0])
 
+    def values(self, function, arguments):
+        """What it returns for each argument; what comes back because there is no room is given again."""
+        values, left = {}, list(arguments)
+        while left:
+            tasks = self.give(*[(function, each) for each in left])
+            reports = [self.report(task) for task in tasks]
+            done = [(each, report) for each, report in zip(left, reports) if report.outcome != RETURNED]
+            assert all(r.kind == NO_ROOM for r in reports if r.outcome == RETURNED)
+            values.update((each, report.value()) for each, report in done)
+            left = [each for each in left if each not in values]
+        return [values[each] for each in arguments]
+
     def cancel(self, task, attempt=1):
         self.say(CANCEL, struct.pack("<16sI", task, attempt))
 

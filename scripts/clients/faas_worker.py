@@ -87,8 +87,7 @@ def test_tasks_are_run_and_reported(mode):
         assert (conn.slots, conn.pid, conn.mode) == (2, worker.process.pid, 1 if mode == "--pull" else 2)
         assert conn.python == "%d.%d.%d" % sys.version_info[:3], "the python3 of PATH"
         assert conn.run(ADD, 1, 2).value() == 3
-        tasks = conn.give(*[(ADD, n, 1) for n in range(300)])
-        assert [conn.report(task).value() for task in tasks] == [n + 1 for n in range(300)]
+        assert conn.values(code(lambda n: n + 1), range(300)) == [n + 1 for n in range(300)]
         big = os.urandom(20 * MIB)
         report = conn.run(code(lambda data: data[::-1]), big)
         assert report.value() == big[::-1]

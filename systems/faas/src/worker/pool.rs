@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 const AHEAD_MAX: usize = 8;
 
 /// Tasks that wait so long, while no slot is done with anything, go back to the service: somebody else may have room.
-const STUCK: Duration = Duration::from_millis(20);
+const STUCK: Duration = Duration::from_millis(50);
 
 /// Slots, and what waits for them.
 #[derive(Debug)]
