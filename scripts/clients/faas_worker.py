@@ -372,9 +372,11 @@ def test_an_operator_is_told_what_is_wrong():
     refused(["--pull", "1", "localhost"], 2, "tcp://HOST:PORT")
     refused(["--python", "/nowhere/python3"], 3, "cannot start --python /nowhere/python3")
     refused(["--preload", "nowhere_at_all"], 3, "nowhere_at_all")
-    old = "/root/.pyenv/versions/2.7.18/bin/python"
-    if os.path.exists(old):
-        refused(["--python", old], 3, "too old")
+    with tempfile.TemporaryDirectory() as place:
+        old = os.path.join(place, "python")
+        pathlib.Path(old).write_text("#!/bin/sh\necho 'Python 2.7.18 is too old' >&2\nexit 1\n")
+        os.chmod(old, 0o755)
+        refused(["--python", old], 3, "cannot run slots: Python 2.7.18 is too old")
 
 
 def test_who_waits_takes_no_processor():
