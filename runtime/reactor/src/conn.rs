@@ -303,6 +303,11 @@ impl Output {
         self.chunks.push_back(Chunk::Blob(blob));
     }
 
+    /// All that waits, where it lies in one piece: the common case.
+    pub(crate) fn whole(&self) -> Option<&[u8]> {
+        self.chunks.is_empty().then(|| &self.tail[self.sent..])
+    }
+
     /// What can be handed to one call, in order.
     pub(crate) fn slices<'a>(&'a self, into: &mut [&'a [u8]; SLICES_MAX]) -> usize {
         let parts = self.chunks.iter().map(Chunk::bytes).chain(std::iter::once(&self.tail[..]));

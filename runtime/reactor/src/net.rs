@@ -213,11 +213,8 @@ impl<Said> Io<Said> {
             return;
         }
         if held.output.waiting() > 0 {
-            let mut slices = [&[][..]; SLICES_MAX];
-            let count = held.output.slices(&mut slices);
-            let offered: usize = slices[..count].iter().map(|slice| slice.len()).sum();
             self.counters.sends += 1;
-            let result = hand_over(held.raw(), held.kind, &slices[..count]);
+            let (offered, result) = offer(held);
             match result {
                 Ok(sent) => {
                     self.counters.bytes_out += sent as u64;
@@ -428,6 +425,17 @@ fn set_bind_address_no_port(fd: RawFd) -> io::Result<()> {
 fn say_all(fd: RawFd) {
     // SAFETY: no memory is passed. An error means that the connection is gone, which its reads will say.
     unsafe { libc::shutdown(fd, libc::SHUT_WR) };
+}
+
+/// Hands what waits to the kernel, as much as one call may hold: how much that is, and what the kernel says.
+fn offer(held: &Conn) -> (usize, io::Result<usize>) {
+    if let Some(bytes) = held.output.whole() {
+        return (bytes.len(), hand_over(held.raw(), held.kind, &[bytes]));
+    }
+    let mut slices = [&[][..]; SLICES_MAX];
+    let count = held.output.slices(&mut slices);
+    let offered = slices[..count].iter().map(|slice| slice.len()).sum();
+    (offered, hand_over(held.raw(), held.kind, &slices[..count]))
 }
 
 /// Hands bytes to the kernel in one call that does not wait.

@@ -182,7 +182,7 @@ impl Dht {
             return input.used(used);
         }
         match index {
-            Some(index) => self.counts.by_command[index] += 1,
+            Some(index) => self.count(index),
             None => self.counts.unknown += 1,
         }
         let takes_all = matches!(parsed, Ok(Command::Whole(..) | Command::All(..)));
@@ -249,7 +249,7 @@ impl Dht {
         }
         match frames::asked(request, limits) {
             Asked::One(mut op, shape, command) => {
-                self.counts.by_command[command] += 1;
+                self.count(command);
                 session.last = Some(command);
                 let last = used - op.payload.bytes().len();
                 self.lift_blob(&mut op, Some(last), used, input);

@@ -107,7 +107,7 @@ impl Dht {
         shape: Shape,
         out: &mut impl Outbox<Said = Said>,
     ) {
-        self.counts.by_command[index] += 1;
+        self.count(index);
         session.last = Some(index);
         if !self.mine.contains(aim.slot()) {
             let act = if plain.value.is_none() { Act::Get } else { Act::Set(Set::default()) };

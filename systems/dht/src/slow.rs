@@ -133,9 +133,7 @@ enum Aside {
 pub(crate) struct Slowness {
     /// By command, in nanoseconds.
     nanos: Vec<u64>,
-    /// Requests by command, when the event at hand began.
-    before: Vec<u64>,
-    /// Work for other cores in the event at hand, by command.
+    /// Pieces of work in the event at hand, by command: requests that were read, and what was done for other cores.
     pieces: Vec<(u8, u64)>,
     /// What of the event is shown, if it is: how heavy it is, whose, its bytes.
     weight: usize,
@@ -152,8 +150,7 @@ impl Slowness {
     pub(crate) fn new() -> Self {
         Self {
             nanos: vec![0; COMMANDS.len()],
-            before: vec![0; COMMANDS.len()],
-            pieces: Vec::new(),
+            pieces: Vec::with_capacity(COMMANDS.len()),
             weight: 0,
             whose: None,
             aside: Aside::Words,
@@ -169,10 +166,10 @@ impl Slowness {
         &self.nanos
     }
 
-    /// Counts from zero again; requests too.
+    /// Counts from zero again; what the event at hand did so far is forgotten, as its requests are.
     pub(crate) fn reset(&mut self) {
         self.nanos.fill(0);
-        self.before.fill(0);
+        self.pieces.clear();
     }
 
     /// A connection's bytes will be read.
@@ -196,7 +193,7 @@ impl Slowness {
     /// A key's worth of work for another core.
     #[inline]
     pub(crate) fn piece(&mut self, command: u8, of: CoreId, key: &[u8], payload: &[u8]) {
-        self.count_piece(command);
+        self.count(command);
         let weight = 1 + key.len() + payload.len();
         if weight > self.weight && !matches!(self.whose, Some(Whose::Client(_))) {
             self.put_aside(Whose::Core(of), Aside::Words, weight);
@@ -210,7 +207,7 @@ impl Slowness {
 
     /// A part of a command that several cores carry out.
     pub(crate) fn part(&mut self, command: u8, of: CoreId, items: &[Item]) {
-        self.count_piece(command);
+        self.count(command);
         let bytes: usize = items.iter().map(|item| item.key.len() + item.payload.len()).sum();
         let weight = if items.is_empty() { HEAVY } else { 1 + bytes };
         // Of a request of this core's own client there are the client's words.
@@ -226,8 +223,9 @@ impl Slowness {
         }
     }
 
+    /// One more piece of work of this event. There are few commands in an event, and mostly one.
     #[inline]
-    fn count_piece(&mut self, command: u8) {
+    pub(crate) fn count(&mut self, command: u8) {
         match self.pieces.iter_mut().rev().find(|(known, _)| *known == command) {
             Some((_, count)) => *count += 1,
             None => self.pieces.push((command, 1)),
@@ -249,34 +247,22 @@ impl Slowness {
 
     /// Shares out the time of an event: how many pieces of work there were, and of which command the last was.
     #[inline]
-    fn share(&mut self, by_command: &[u64], took: Duration) -> (u64, Option<usize>) {
+    fn share(&mut self, took: Duration) -> (u64, Option<usize>) {
         let nanos = took.as_nanos() as u64;
-        let more = |now: u64, before: u64| now.saturating_sub(before);
-        let mut count: u64 = self.pieces.iter().map(|(_, count)| count).sum();
-        let has_read = by_command != self.before;
-        if has_read {
-            count += by_command.iter().zip(&self.before).map(|(now, then)| more(*now, *then)).sum::<u64>();
+        let Some((last, part)) = self.pieces.pop() else { return (0, None) };
+        let last = usize::from(last);
+        if self.pieces.is_empty() {
+            self.nanos[last] += nanos;
+            return (part, Some(last));
         }
-        if count == 0 {
-            return (0, None);
-        }
-        let mut last = None;
-        let mut give = |nanos_of: &mut Vec<u64>, command: usize, part: u64| {
-            last = Some(command);
-            nanos_of[command] += (u128::from(nanos) * u128::from(part) / u128::from(count)) as u64;
-        };
+        let count = part + self.pieces.iter().map(|(_, part)| part).sum::<u64>();
+        // No core is away for so long, and no event holds so many pieces, that the product does not fit.
+        let share = |part: u64| nanos.saturating_mul(part) / count;
+        self.nanos[last] += share(part);
         for (command, part) in self.pieces.drain(..) {
-            give(&mut self.nanos, usize::from(command), part);
+            self.nanos[usize::from(command)] += share(part);
         }
-        if has_read {
-            for (command, now) in by_command.iter().enumerate() {
-                if *now != self.before[command] {
-                    give(&mut self.nanos, command, more(*now, self.before[command]));
-                    self.before[command] = *now;
-                }
-            }
-        }
-        (count, last)
+        (count, Some(last))
     }
 
     fn sample(&mut self, event: &str, at: WallTime, took_ms: u64) {
@@ -321,10 +307,17 @@ impl Slowness {
 }
 
 impl Dht {
+    /// A request of this command, by its place in the table, was read.
+    #[inline]
+    pub(crate) fn count(&mut self, command: usize) {
+        self.counts.by_command[command] += 1;
+        self.slowness.count(command as u8);
+    }
+
     /// The event before this took so long.
     #[inline]
     pub(crate) fn spent(&mut self, now: Now, what: Spent) {
-        let (count, last) = self.slowness.share(&self.counts.by_command, what.took);
+        let (count, last) = self.slowness.share(what.took);
         self.bytes_peak = self.bytes_peak.max(self.store.bytes());
         let limits = &self.config.limits;
         let took_us = u64::try_from(what.took.as_micros()).unwrap_or(u64::MAX);

@@ -49,16 +49,20 @@ fn every_cut_of_what_was_put_aside_is_shown_somehow() {
 #[test]
 fn time_is_shared_by_what_was_done() {
     let mut slowness = Slowness::new();
-    let mut by_command = vec![0; COMMANDS.len()];
     let (get, set) = (index_of("get"), index_of("set"));
-    (by_command[get], by_command[set]) = (3, 1);
+    (0..3).for_each(|_| slowness.count(get as u8));
+    slowness.count(set as u8);
     slowness.piece(set as u8, CoreId(1), b"k", b"");
-    assert_eq!(slowness.share(&by_command, Duration::from_nanos(1000)).0, 5);
+    assert_eq!(slowness.share(Duration::from_nanos(1000)), (5, Some(set)));
     assert_eq!((slowness.nanos[get], slowness.nanos[set]), (600, 400));
-    assert_eq!(slowness.share(&by_command, Duration::from_nanos(1000)), (0, None), "nothing more was done");
-    by_command[get] += 1;
-    assert_eq!(slowness.share(&by_command, Duration::from_nanos(7)), (1, Some(get)));
+    assert_eq!(slowness.share(Duration::from_nanos(1000)), (0, None), "nothing more was done");
+    slowness.count(get as u8);
+    assert_eq!(slowness.share(Duration::from_nanos(7)), (1, Some(get)));
     assert_eq!(slowness.nanos[get], 607);
+    slowness.count(get as u8);
+    slowness.reset();
+    assert_eq!(slowness.share(Duration::from_nanos(9)), (0, None), "what was forgotten takes no time");
+    assert_eq!(slowness.nanos[get], 0);
 }
 
 #[test]
