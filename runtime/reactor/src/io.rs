@@ -125,15 +125,6 @@ impl<Said> Io<Said> {
         }
     }
 
-    /// Gives a connection a buffer to write in.
-    fn lend(&mut self, conn: ConnId) {
-        if let Some(buffer) = self.spare.pop()
-            && let Some(held) = self.conns.get_mut(conn.0)
-        {
-            held.output.lend(buffer);
-        }
-    }
-
     /// Takes an output's buffer back.
     pub(crate) fn reclaim(&mut self, conn: ConnId) {
         if let Some(held) = self.conns.get_mut(conn.0) {
@@ -158,21 +149,23 @@ impl<Said> Io<Said> {
         held.over_high |= waiting >= high;
         if waiting > most && held.owner == Owner::Shard {
             self.lose(conn, Why::Overfull);
-        } else {
-            self.soil(conn);
+        } else if !held.dirty {
+            held.dirty = true;
+            self.dirty.push(conn);
         }
     }
 
     /// A connection's bytes, whoever owns it.
     pub(crate) fn put(&mut self, conn: ConnId, bytes: &[u8]) {
-        let Some(held) = self.told(conn) else { return };
-        if !held.output.has_capacity() {
-            self.lend(conn);
+        let held = self.conns.get_mut(conn.0).filter(|held| held.is_told() && held.lost.is_none());
+        let Some(held) = held else { return };
+        if !held.output.has_capacity()
+            && let Some(buffer) = self.spare.pop()
+        {
+            held.output.lend(buffer);
         }
-        if let Some(held) = self.told(conn) {
-            held.output.push(bytes);
-            self.written(conn);
-        }
+        held.output.push(bytes);
+        self.written(conn);
     }
 
     /// A connection's blob, whoever owns it.

@@ -30,6 +30,7 @@ mod stall;
 mod stamp;
 mod stop;
 mod store;
+mod ticks;
 mod turn;
 
 pub use boot::{Limits, Plan, Watch, allowed_cores, run};

@@ -19,6 +19,7 @@ use clap::{Args, ValueEnum};
 use client::{By, Clients};
 use outcome::Outcomes;
 pub(super) use outcome::median;
+use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -110,9 +111,16 @@ pub(super) fn run(root: &Path, dht: &Path, keep: &Keep, options: &Options) -> Re
     }
     let plan = Plan::mean(root, dht, options)?;
     println!("{}", plan.foretold());
-    let facts = || Facts::gather(root, load_before.clone());
-    let folder = keep.folder(root, &facts(), "dht-peers").unwrap_or_else(|| root.join("report/peers/dht"));
+    let facts = Facts::gather(root, load_before.clone());
+    let kept_folder = keep.folder(root, &facts, "dht-peers");
     let mut outcomes = Outcomes::new(plan.first);
+    // A run may be made in pieces at one commit; what is not kept begins anew each time.
+    let before = kept_folder.as_deref().and_then(record::kept);
+    if let Some(before) = &before {
+        plan.join(&before["result"], &mut outcomes)?;
+    }
+    let facts = || Facts::gather(root, load_before.clone()).after(before.as_ref());
+    let folder = kept_folder.unwrap_or_else(|| root.join("report/peers/dht"));
     let began = Instant::now();
     for bouts in plan.bouts.chunk_by(|one, other| (one.cell, one.by) == (other.cell, other.by)) {
         plan.cell(bouts, &mut outcomes);
@@ -173,6 +181,22 @@ impl Plan {
             }
         }
         Ok(plan)
+    }
+
+    /// Takes over the cells of a run before that are not measured anew.
+    fn join(&self, before: &Value, outcomes: &mut Outcomes) -> Result<(), String> {
+        let is_alike = [("seconds", self.clients.duration.as_secs()), ("rounds", u64::from(self.rounds))]
+            .iter()
+            .all(|(name, now)| before[*name].as_u64() == Some(*now));
+        if !is_alike || before["first"].as_str() != Some(&self.first.to_string()) {
+            return Err("What was kept there has other seconds, rounds or another first server: run it as that was, \
+                        or move it away."
+                .to_owned());
+        }
+        let is_anew = |cell: &Cell, by| self.bouts.iter().any(|bout| bout.cell == *cell && bout.by == by);
+        let count = outcomes.join(before, is_anew);
+        println!("{count} samples of other cells were kept before and stay.");
+        Ok(())
     }
 
     fn kinds(&self, options: &Options) -> Result<Vec<Kind>, String> {
@@ -280,8 +304,15 @@ impl Plan {
             columns: outcome::COLUMNS.to_vec(),
             rows: outcomes.rows(),
             remarks,
-            json: outcomes.json(),
+            json: self.with_terms(outcomes.json()),
         }
+    }
+
+    /// With what must be alike in all pieces of a run.
+    fn with_terms(&self, mut json: Value) -> Value {
+        json["seconds"] = self.clients.duration.as_secs().into();
+        json["rounds"] = self.rounds.into();
+        json
     }
 }
 

@@ -46,7 +46,9 @@ impl Facts {
     /// The same for another script, which put so many words before what was typed.
     pub(crate) fn gather_as(root: &Path, load_before: String, script: &str, words: usize) -> Self {
         let typed: Vec<String> = std::env::args().skip(words).map(|word| without_folder(&word)).collect();
-        let changed = !said("git", &["status", "--porcelain", "--untracked-files=no"], root).is_empty();
+        // Pages that quote figures change with each figure, and nothing that is measured comes from them.
+        let of_the_program = ["status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench-results", ":!*.md"];
+        let changed = !said("git", &of_the_program, root).is_empty();
         let commit = said("git", &["rev-parse", "--short=12", "HEAD"], root);
         Self {
             date: said("date", &["-u", "+%Y-%m-%dT%H:%MZ"], root),
@@ -63,6 +65,14 @@ impl Facts {
 }
 
 impl Facts {
+    /// The same for a run in pieces, some of which were kept before.
+    pub(super) fn after(mut self, kept: Option<&Value>) -> Self {
+        if let Some(before) = kept.and_then(|kept| kept["environment"]["command"].as_str()) {
+            self.command = format!("{before}; {}", self.command);
+        }
+        self
+    }
+
     /// What must be known of a run, in a line.
     pub(crate) fn line(&self) -> String {
         format!(
@@ -156,6 +166,11 @@ pub(crate) fn markdown(found: &Found, facts: &Facts) -> String {
     }
     let _ = writeln!(text, "\n{}", facts.line());
     text
+}
+
+/// What was kept there before.
+pub(super) fn kept(folder: &Path) -> Option<Value> {
+    serde_json::from_str(&fs::read_to_string(folder.join("result.json")).ok()?).ok()
 }
 
 /// Writes both.

@@ -46,6 +46,14 @@ pub(crate) enum Kind {
     BareEpoll,
 }
 
+impl Kind {
+    /// The one of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let all = [Self::Dht, Self::Redis, Self::Memcached, Self::BareUring, Self::BareEpoll];
+        all.into_iter().find(|kind| kind.to_string() == name)
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {

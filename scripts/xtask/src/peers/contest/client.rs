@@ -57,6 +57,11 @@ impl By {
         }
     }
 
+    /// The one of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::value_variants().iter().copied().find(|by| by.name() == name)
+    }
+
     /// Whether this client can ask this of that server.
     pub(crate) const fn can(self, kind: Kind, cell: &Cell) -> bool {
         let speaks = match self {

@@ -33,6 +33,20 @@ pub(super) struct Outcomes {
     failures: BTreeSet<String>,
 }
 
+/// A sample as [`Outcomes::json`] tells it.
+fn read(told: &Value) -> Option<(Group, Kind, Sample)> {
+    let cell = Cell::chosen(&[told["cell"].as_str()?.to_owned()]).ok()?;
+    let (by, kind) = (By::named(told["by"].as_str()?)?, Kind::named(told["server"].as_str()?)?);
+    let [cell] = cell[..] else { return None };
+    let sample = Sample {
+        rate: told["rate"].as_f64()?,
+        share: told["share"].as_f64()?,
+        latency_us: ["p50_us", "p99_us", "p99_9_us"].map(|name| told[name].as_f64()),
+        doubt: told["doubt"].as_str().map(str::to_owned),
+    };
+    Some(((cell, by), kind, sample))
+}
+
 /// For who waits.
 pub(super) fn line(bout: &Bout, sample: &Sample) -> String {
     format!(
@@ -62,6 +76,20 @@ impl Outcomes {
 
     pub(super) fn is_empty(&self) -> bool {
         self.samples.is_empty()
+    }
+
+    /// Takes over what a run before measured, as its result was kept, but for what is measured anew. Gives how many
+    /// samples that were.
+    pub(super) fn join(&mut self, kept: &Value, is_anew: impl Fn(&Cell, By) -> bool) -> usize {
+        let mut count = 0;
+        for told in kept["samples"].as_array().into_iter().flatten() {
+            let Some((group, kind, sample)) = read(told) else { continue };
+            if !is_anew(&group.0, group.1) {
+                self.samples.entry((group, kind)).or_default().push(sample);
+                count += 1;
+            }
+        }
+        count
     }
 
     /// What failed, a sentence each.
@@ -212,6 +240,16 @@ mod tests {
         assert!(text.contains("| connections × in flight | dht | redis-server |\n|---|---|---|\n"), "{text}");
         assert!(text.contains("| 50 × 16 | 600 (1.50) | 400 (1.00) |"), "{text}");
         assert_eq!(Outcomes::new(Kind::Redis).summary(), "");
+    }
+
+    #[test]
+    fn pieces_of_a_run_come_together_and_the_newer_counts() {
+        let kept = outcomes().json();
+        let mut joined = Outcomes::new(Kind::Redis);
+        assert_eq!(joined.join(&kept, |_, by| by == By::Lg), 0, "it is measured anew");
+        assert_eq!(joined.join(&kept, |_, by| by == By::Loadgen), 6);
+        assert_eq!(joined.rows(), outcomes().rows());
+        assert_eq!(joined.join(&json!({"samples": [{"cell": "50x17"}]}), |_, _| false), 0);
     }
 
     #[test]
