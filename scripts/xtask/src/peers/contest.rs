@@ -189,9 +189,11 @@ impl Plan {
             .iter()
             .all(|(name, now)| before[*name].as_u64() == Some(*now));
         if !is_alike || before["first"].as_str() != Some(&self.first.to_string()) {
-            return Err("What was kept there has other seconds, rounds or another first server: run it as that was, \
+            return Err(
+                "What was kept there has other seconds, rounds or another first server: run it as that was, \
                         or move it away."
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let is_anew = |cell: &Cell, by| self.bouts.iter().any(|bout| bout.cell == *cell && bout.by == by);
         let count = outcomes.join(before, is_anew);

@@ -47,7 +47,8 @@ impl Facts {
     pub(crate) fn gather_as(root: &Path, load_before: String, script: &str, words: usize) -> Self {
         let typed: Vec<String> = std::env::args().skip(words).map(|word| without_folder(&word)).collect();
         // Pages that quote figures change with each figure, and nothing that is measured comes from them.
-        let of_the_program = ["status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench-results", ":!*.md"];
+        let of_the_program =
+            ["status", "--porcelain", "--untracked-files=no", "--", ".", ":!bench-results", ":!*.md"];
         let changed = !said("git", &of_the_program, root).is_empty();
         let commit = said("git", &["rev-parse", "--short=12", "HEAD"], root);
         Self {
