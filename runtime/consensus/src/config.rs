@@ -15,6 +15,9 @@ pub struct Config {
     pub is_reluctant: bool,
     /// The most bytes of entries in one message, more than which only a single entry may have.
     pub message_max: usize,
+    /// The longest entry. It travels in one message, so it must fit a link's
+    /// (`wire::link::Limits::archive_max`, 4 MiB) with room to spare.
+    pub entry_max: usize,
     /// How many messages with entries may be on their way to one follower.
     pub pipeline_max: usize,
     /// Bytes of entries that a leader takes before a majority has them; beyond, proposals are refused as
@@ -34,6 +37,7 @@ impl Default for Config {
             election: Duration::from_millis(300),
             is_reluctant: false,
             message_max: 256 << 10,
+            entry_max: 2 << 20,
             pipeline_max: 64,
             uncommitted_max: 64 << 20,
             tail: 10_000,

@@ -42,6 +42,8 @@ pub enum Refused {
     /// The leader is handing leadership on, or has all it may hold that is not committed, or has a change of members
     /// that is not yet applied. Try again soon.
     Busy,
+    /// The entry is longer than [`Config::entry_max`].
+    TooLong,
 }
 
 /// What is to be done. In this order, each before the next.
@@ -207,6 +209,9 @@ impl Group {
             // The library checks our own draw of patience against this: three times over two of these, and a bit.
             max_election_tick: 8 * election,
             heartbeat_tick: TICKS_OF_HEARTBEAT as usize,
+            min_election_tick: election,
+            // More than `settle` ever draws.
+            max_election_tick: 8 * election,
             applied,
             max_size_per_msg: self.config.message_max as u64,
             max_inflight_msgs: self.config.pipeline_max,
@@ -237,7 +242,7 @@ impl Group {
     /// may take as long as there is no majority; it is never told twice.
     ///
     /// # Errors
-    /// When this node does not lead or cannot take more.
+    /// When this node does not lead, cannot take more, or never takes one so long.
     ///
     /// # Panics
     /// When `bytes` is empty.
@@ -246,6 +251,9 @@ impl Group {
         self.catch_up(now);
         if self.role() != Role::Leader {
             return Err(Refused::NotLeader { leader: self.leader() });
+        }
+        if bytes.len() > self.config.entry_max {
+            return Err(Refused::TooLong);
         }
         let node = self.raft();
         node.propose(Vec::new(), bytes).map_err(|_| Refused::Busy)?;
@@ -303,9 +311,9 @@ impl Group {
 
     fn take_part(&mut self, from: NodeId, term: u64, of: Meta, offset: u64, total: u64, bytes: &[u8]) {
         let index = of.index;
-        let Some(next) = self.parts.take(of, offset, total, bytes) else { return };
+        let Some((next, is_whole)) = self.parts.take((from, term), &of, offset, total, bytes) else { return };
         self.say(from, Body::PartArrived { index, next });
-        if let Some((of, _)) = &self.parts.whole {
+        if is_whole {
             let mut snapshot = raft::eraftpb::Snapshot::default();
             snapshot.set_metadata(of.to_raft());
             let mut message = raft::eraftpb::Message {
@@ -453,7 +461,11 @@ impl Group {
         }
     }
 
-    /// What to do now. `log` is given records to append to the core's log and says the mark after each; they are not
+    /// What to do now, which must be done in order and at once. While the disk is full (`Stored::Full`) nothing may be
+    /// logged, so do not ask, and take in nothing but [`on_logged`](Self::on_logged): the group stands still, and the
+    /// others go on without it. When it failed, the same until the end.
+    ///
+    /// `log` is given records to append to the core's log and says the mark after each; they are not
     /// among the effects. Cheap when there is nothing.
     #[must_use]
     pub fn effects(&mut self, log: &mut dyn FnMut(&[u8]) -> LogMark) -> Vec<Effect> {

@@ -13,12 +13,13 @@ use rkyv::{Archive, Deserialize, Serialize};
 /// Terms and indexes stay under this: what is over it is a lie, and adding to what is under it never overflows.
 pub(crate) const NUMBER_MAX: u64 = 1 << 56;
 
-/// A message of one node of a group to another. Opaque: it is carried, and read by [`Group::on_message`].
+/// A message of one node of a group to another: carried, and read by [`Group::on_message`] alone.
 ///
 /// [`Group::on_message`]: crate::Group::on_message
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    pub(crate) term: u64,
+    /// The term in which it was said; 0 in a question that has none.
+    pub term: u64,
     pub(crate) body: Body,
 }
 

@@ -17,9 +17,18 @@ pub(crate) const SNAPSHOT_MAX: u64 = 4 << 30;
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
     sending: BTreeMap<NodeId, Sending>,
-    receiving: Option<(Meta, Vec<u8>)>,
-    /// Whole, until the library has said whether it wants it.
-    pub(crate) whole: Option<(Meta, Vec<u8>)>,
+    receiving: Option<Receiving>,
+    /// Whole, until the library has said whether it wants them.
+    wholes: Vec<(Meta, Vec<u8>)>,
+}
+
+/// A snapshot of which the beginning is here. Another leader's bytes of the same state may lie otherwise, so they do not
+/// go on where the first one's ended.
+#[derive(Debug)]
+struct Receiving {
+    from: (NodeId, u64),
+    of: Meta,
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -112,20 +121,91 @@ impl Parts {
         self.sending.values().map(|sending| sending.by).min()
     }
 
-    /// Takes a part in. Gives how much of the snapshot is here, if that is worth saying.
-    pub(crate) fn take(&mut self, of: Meta, offset: u64, total: u64, bytes: &[u8]) -> Option<u64> {
+    /// Takes a part in from a node in its term. Gives how much of the snapshot is here, if that is worth saying, and
+    /// whether that is all.
+    pub(crate) fn take(
+        &mut self,
+        from: (NodeId, u64),
+        of: &Meta,
+        offset: u64,
+        total: u64,
+        bytes: &[u8],
+    ) -> Option<(u64, bool)> {
         if offset == 0 {
-            self.receiving = Some((of.clone(), Vec::new()));
+            self.receiving = Some(Receiving { from, of: of.clone(), bytes: Vec::new() });
         }
-        let (known, held) = self.receiving.as_mut()?;
-        if *known != of || held.len() as u64 != offset || total > SNAPSHOT_MAX {
+        let held = self.receiving.as_mut()?;
+        if held.from != from || held.of != *of || held.bytes.len() as u64 != offset || total > SNAPSHOT_MAX {
             return None;
         }
-        held.extend_from_slice(bytes);
-        let here = held.len() as u64;
+        held.bytes.extend_from_slice(bytes);
+        let here = held.bytes.len() as u64;
         if here == total {
-            self.whole = self.receiving.take();
+            self.wholes.extend(self.receiving.take().map(|held| (held.of, held.bytes)));
         }
-        Some(here)
+        Some((here, here == total))
+    }
+
+    /// The bytes of a whole snapshot, once.
+    pub(crate) fn whole(&mut self, of: &Meta) -> Option<Vec<u8>> {
+        let place = self.wholes.iter().position(|(whole, _)| whole == of)?;
+        Some(self.wholes.swap_remove(place).1)
+    }
+
+    /// The library has taken what it wanted.
+    pub(crate) fn forget_wholes(&mut self) {
+        self.wholes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(index: u64) -> Meta {
+        Meta { index, term: 1, voters: vec![0, 1], learners: Vec::new() }
+    }
+
+    fn parts_of(bodies: Vec<Body>) -> Vec<(u64, u64, Vec<u8>)> {
+        let part = |body| match body {
+            Body::Part { offset, total, bytes, .. } => (offset, total, bytes),
+            other => panic!("{other:?} is no part"),
+        };
+        bodies.into_iter().map(part).collect()
+    }
+
+    #[test]
+    fn a_snapshot_of_any_length_arrives_and_no_more_than_two_parts_fly() {
+        for length in [0, 1, 9, 10, 11, 20, 95] {
+            let state: Vec<u8> = (0..length).collect();
+            let (mut sender, mut receiver) = (Parts::default(), Parts::default());
+            let (to, by) = (NodeId(1), Instant::from_nanos(9));
+            sender.begin(to, Offer { of: meta(7), bytes: state.clone().into() }, by);
+            let mut flying = parts_of(sender.next(to, 10));
+            let mut is_whole = false;
+            while !flying.is_empty() {
+                assert!(flying.len() <= WINDOW);
+                let (offset, total, bytes) = flying.remove(0);
+                let (here, whole) =
+                    receiver.take((NodeId(0), 1), &meta(7), offset, total, &bytes).expect("in order");
+                is_whole = sender.arrived(to, 7, here, by) == Sent::Whole;
+                assert_eq!(is_whole, whole, "of {length}");
+                flying.extend(parts_of(sender.next(to, 10)));
+            }
+            assert!(is_whole && !sender.is_sending());
+            assert_eq!(receiver.whole(&meta(7)), Some(state));
+        }
+    }
+
+    #[test]
+    fn parts_of_two_senders_are_never_one_snapshot() {
+        let mut parts = Parts::default();
+        assert_eq!(parts.take((NodeId(0), 1), &meta(7), 0, 4, b"ab"), Some((2, false)));
+        assert_eq!(parts.take((NodeId(2), 2), &meta(7), 2, 4, b"cd"), None);
+        assert_eq!(parts.take((NodeId(0), 1), &meta(8), 2, 4, b"cd"), None);
+        assert_eq!(parts.take((NodeId(0), 1), &meta(7), 3, 4, b"d"), None);
+        assert_eq!(parts.take((NodeId(0), 1), &meta(7), 2, 4, b"cd"), Some((4, true)));
+        assert_eq!(parts.whole(&meta(7)), Some(b"abcd".to_vec()));
+        assert_eq!(parts.whole(&meta(7)), None);
     }
 }

@@ -74,12 +74,13 @@ impl Group {
     pub(crate) fn work(&mut self, log: &mut dyn FnMut(&[u8]) -> LogMark) {
         self.ask_for_reads();
         self.give_up_on_the_silent();
+        self.hand_on_if_reluctant();
         while self.raft().has_ready() {
             let ready = self.raft().ready();
             self.take(ready, log);
             self.ask_for_reads();
         }
-        self.parts.whole = None;
+        self.parts.forget_wholes();
         let applied = self.told.applied;
         for id in self.reads.ready(applied) {
             self.effects.push_back(Effect::ReadReady { id });
@@ -136,8 +137,7 @@ impl Group {
 
     /// Takes a leader's snapshot in place of all before it.
     fn restore(&mut self, of: Meta, log: &mut dyn FnMut(&[u8]) -> LogMark) -> LogMark {
-        let whole = self.parts.whole.take_if(|(whole, _)| *whole == of);
-        let (_, bytes) = whole.expect("the library restores what it was just given");
+        let bytes = self.parts.whole(&of).expect("the library restores what it was just given");
         let total = bytes.len() as u64;
         let mut mark = LogMark::default();
         let most = self.config.part_max.max(1);
@@ -179,7 +179,6 @@ impl Group {
             }
         }
         self.raft().advance_apply_to(last);
-        self.hand_on_if_reluctant();
     }
 
     /// Which proposal of ours that entry is. Those before it, or in its place from another term, are lost.

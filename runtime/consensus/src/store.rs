@@ -78,7 +78,10 @@ impl Store {
     /// Entries that replace all from the first one's index on.
     pub(crate) fn append(&mut self, entries: impl IntoIterator<Item = eraftpb::Entry>) {
         for entry in entries {
-            let keep = entry.index.saturating_sub(self.trimmed.0 + 1) as usize;
+            if entry.index <= self.trimmed.0 {
+                continue;
+            }
+            let keep = (entry.index - self.trimmed.0 - 1) as usize;
             assert!(keep <= self.entries.len(), "entry {} would leave a gap", entry.index);
             self.entries.truncate(keep);
             self.entries.push_back(entry);

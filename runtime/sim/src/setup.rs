@@ -169,6 +169,10 @@ pub struct Faults {
     pub kill: bool,
     /// Blows move a node's wall clock, by at most an hour either way.
     pub wall_jumps: bool,
+    /// Blows make a node stand still, as SIGSTOP does, for at most `heal_max`: its disk and network go on.
+    pub pauses: bool,
+    /// Blows make a link come and go several times.
+    pub flaps: bool,
 }
 
 impl Faults {
@@ -203,6 +207,8 @@ impl Faults {
             cut_power: false,
             kill: false,
             wall_jumps: false,
+            pauses: false,
+            flaps: false,
         }
     }
 
@@ -240,6 +246,8 @@ impl Faults {
             cut_power: true,
             kill: true,
             wall_jumps: true,
+            pauses: true,
+            flaps: true,
             ..Self::harsh()
         }
     }

@@ -3,6 +3,7 @@
 
 use super::World;
 use super::events::Event;
+use core::time::Duration;
 use machine::{NodeId, Shard};
 use wire::peer::Message;
 
@@ -13,7 +14,13 @@ enum Blow {
     CutPower,
     Kill,
     WallJump,
+    Pause,
+    Flap,
 }
+
+/// How often a flapping link is cut, and how long it stays as it is, at most.
+const FLAPS: u8 = 5;
+const FLAP_MAX: Duration = Duration::from_millis(700);
 
 impl<S: Shard> World<S>
 where
@@ -38,15 +45,18 @@ where
             (faults.cut_power, Blow::CutPower),
             (faults.kill, Blow::Kill),
             (faults.wall_jumps, Blow::WallJump),
+            (faults.pauses, Blow::Pause),
+            (faults.flaps && self.setup.nodes > 1, Blow::Flap),
         ];
         let kinds: Vec<Blow> = kinds.iter().filter(|(on, _)| *on).map(|(_, kind)| *kind).collect();
         let heal_max = faults.heal_max;
         let node = NodeId(self.chance.faults.below(u64::from(self.setup.nodes)) as u16);
         let heals = self.some_of(heal_max);
+        let step = u64::from(self.setup.nodes.max(2)) - 1;
         match self.chance.faults.pick(&kinds) {
             None => return,
             Some(Blow::CutLink) => {
-                let step = self.chance.faults.between(1, u64::from(self.setup.nodes) - 1) as u16;
+                let step = self.chance.faults.between(1, step) as u16;
                 let other = NodeId((node.0 + step) % self.setup.nodes);
                 let both = self.chance.faults.below(2) == 0;
                 self.cut_link(node, other, both);
@@ -65,8 +75,29 @@ where
                 let by = self.chance.faults.between(0, 2 * hours) as i64 - hours as i64;
                 self.move_wall(node, by);
             }
+            Some(Blow::Pause) => self.pause(node, heals),
+            Some(Blow::Flap) => {
+                let step = self.chance.faults.between(1, step) as u16;
+                self.flap(node, NodeId((node.0 + step) % self.setup.nodes), 2 * FLAPS);
+            }
         }
         self.plan_blow();
+    }
+
+    /// Cuts a link and heals it, in turns, until none is left.
+    pub(super) fn flap(&mut self, one: NodeId, other: NodeId, left: u8) {
+        if self.calm {
+            return;
+        }
+        if left.is_multiple_of(2) {
+            self.cut_link(one, other, true);
+        } else {
+            self.heal_link(one, other);
+        }
+        if left > 1 {
+            let after = self.some_of(FLAP_MAX);
+            self.enter(self.time + after, Event::Flap(one, other, left - 1));
+        }
     }
 
     /// No faults from now on: links heal, nodes that are down are started, disks have room. What the setup lies

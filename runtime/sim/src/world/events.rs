@@ -39,6 +39,8 @@ pub(super) enum Event {
     LinkDown(NodeId, NodeId, Why),
     /// What was cut between two nodes is whole again.
     LinkHeals(NodeId, NodeId),
+    /// A flapping link changes, so many times still.
+    Flap(NodeId, NodeId, u8),
     /// A commit ends.
     Commit(Life, CoreId),
     /// A full disk is tried again.
@@ -96,6 +98,7 @@ where
             }
             Event::LinkDown(node, other, why) => self.link_down(node, other, why),
             Event::LinkHeals(one, other) => self.heal_link(one, other),
+            Event::Flap(one, other, left) => self.flap(one, other, left),
             Event::Commit(life, core) => {
                 if self.lives(life) {
                     self.commit_ends(life.0, core);

@@ -108,6 +108,25 @@ where
         self.down(node, false);
     }
 
+    /// The node's process stands still for so long, as by SIGSTOP. Disk and network go on, so all that happened
+    /// meanwhile comes at once after it.
+    pub fn pause(&mut self, node: NodeId, span: Duration) {
+        if !self.node(node).alive {
+            return;
+        }
+        self.note(None, "pause", u64::from(node.0), machine::time::nanos(span));
+        let until = self.time + span;
+        let life = self.life(node);
+        for core in self.seats(node) {
+            let found = self.core_mut(node, core);
+            found.busy_until = found.busy_until.max(until);
+            if found.turn_at.is_some_and(|at| at < until) {
+                found.turn_at = Some(until);
+                self.enter(until, Event::Turn(life, core));
+            }
+        }
+    }
+
     /// Starts a node that is down, from what its disk kept.
     ///
     /// # Panics
