@@ -264,14 +264,19 @@ impl Group {
         Ok(id)
     }
 
-    /// Changes one member. `Members` tells when it is so.
+    /// Changes one member. `Members` tells when it is so. A leader that is to leave hands leadership on instead: it is
+    /// `Busy`, and the next leader, asked again, lets it go.
     ///
     /// # Errors
-    /// When this node does not lead, or an earlier change is not yet applied.
+    /// When this node does not lead, is to leave itself, or an earlier change is not yet applied.
     pub fn change_membership(&mut self, now: Instant, change: Change) -> Result<(), Refused> {
         self.catch_up(now);
         if self.role() != Role::Leader {
             return Err(Refused::NotLeader { leader: self.leader() });
+        }
+        if change == Change::Leaves(self.me) {
+            self.transfer_leadership(now, None);
+            return Err(Refused::Busy);
         }
         let node = self.raft();
         if node.raft.has_pending_conf() {

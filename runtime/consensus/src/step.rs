@@ -197,7 +197,13 @@ impl Group {
     fn change(&mut self, change: Change) {
         // A change that would leave nobody is refused by the library; then it is not one.
         if let Ok(state) = self.raft().apply_conf_change(&change.as_raft()) {
-            self.effects.push_back(Effect::Members(Members::from_raft(&state)));
+            let members = Members::from_raft(&state);
+            // A leader that an earlier leader let go: the library would go on leading, and end the process.
+            if self.role() == Role::Leader && !members.voters.contains(&self.me) {
+                let raft = &mut self.raft().raft;
+                raft.become_follower(raft.term, raft::INVALID_ID);
+            }
+            self.effects.push_back(Effect::Members(members));
         }
     }
 
