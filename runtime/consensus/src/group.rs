@@ -206,11 +206,9 @@ impl Group {
         raft::Config {
             id: raft_id(self.me),
             election_tick: election,
-            // The library checks our own draw of patience against this: three times over two of these, and a bit.
-            max_election_tick: 8 * election,
             heartbeat_tick: TICKS_OF_HEARTBEAT as usize,
             min_election_tick: election,
-            // More than `settle` ever draws.
+            // The library checks our own draw of patience against this: three times over two of these, and a bit.
             max_election_tick: 8 * election,
             applied,
             max_size_per_msg: self.config.message_max as u64,
