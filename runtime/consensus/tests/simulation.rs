@@ -33,6 +33,8 @@ fn faults() -> Faults {
         blow_every: Duration::from_millis(1500),
         heal_max: Duration::from_secs(3),
         full: 3,
+        pauses: true,
+        flaps: true,
         ..Faults::disastrous()
     }
 }

@@ -246,8 +246,6 @@ impl Faults {
             cut_power: true,
             kill: true,
             wall_jumps: true,
-            pauses: true,
-            flaps: true,
             ..Self::harsh()
         }
     }
