@@ -165,7 +165,7 @@ mod tests {
             (read.config.network, read.config.settings),
             (troop.config.network, troop.config.settings)
         );
-        assert_eq!(read.config.units[2], ([127, 0, 0, 1], 8002).into());
+        assert_eq!(read.config.units[2], SocketAddr::from(([127, 0, 0, 1], 8002)));
         assert!(Troop::read("{}").is_none() && Troop::read("").is_none());
     }
 }
