@@ -14,7 +14,6 @@ const SENSED_MAX: usize = 256;
 
 /// One core of a node. The first has the node; a ledger is one order of things, so there is nothing for a second.
 pub struct Scheduler {
-    seat: Seat,
     node: Option<Box<Node>>,
     asks: Asks,
     sensor: Option<ChildId>,
@@ -51,7 +50,7 @@ impl Shard for Scheduler {
 
     fn new(seat: Seat, config: &Config, chance: Chance) -> Self {
         let node = (seat.core == CORE).then(|| Box::new(Node::new(seat, config, chance)));
-        Self { seat, node, asks: Asks::new(config), sensor: None, sensed: None }
+        Self { node, asks: Asks::new(config), sensor: None, sensed: None }
     }
 
     fn on_replay(&mut self, what: Kept<'_>) {
@@ -254,7 +253,6 @@ impl Shard for Scheduler {
         if let Some(node) = &self.node {
             node.gauges(into);
         }
-        let _ = self.seat;
     }
 }
 

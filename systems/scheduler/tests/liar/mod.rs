@@ -1,5 +1,7 @@
 //! A node that lies: the real one with one promise broken, so that the oracle can be seen to notice.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use machine::{
     Blob, Chance, ChildEvent, ChildId, ConnId, CoreId, End, Gauges, Input, Kept, Link, ListenerId, Listening,
     NodeId, Now, Opened, Order, Outbox, Peer, Seat, Shard, Stored, Ticket, TimerId,

@@ -1,6 +1,8 @@
 //! A cluster in a simulated world, people who send jobs to it and try again when they must, and the oracle: what was
 //! acknowledged is there, everywhere, with exactly one end, made by the last attempt.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use crate::liar::{CORE, Liar, LiarConfig, Lie};
 use machine::{Command, NodeId, Stream};
 use scheduler::entry::JobId;

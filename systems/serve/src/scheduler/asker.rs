@@ -322,7 +322,7 @@ pub(super) fn show(asked: &Job) -> Result<(), Fatal> {
         true => wait(&asked.server, &asked.id)?,
         false => asked.server.json("GET", &format!("/api/v1/jobs/{}", asked.id), &[], b"")?.1,
     };
-    say(&format!("{:#}\n", job));
+    say(&format!("{job:#}\n"));
     Ok(())
 }
 
@@ -341,7 +341,7 @@ pub(super) fn list(asked: &List) -> Result<(), Fatal> {
     let (_, all) =
         asked.server.json("GET", &format!("/api/v1/jobs?limit={}{state}", asked.limit), &[], b"")?;
     if asked.json {
-        say(&format!("{:#}\n", all));
+        say(&format!("{all:#}\n"));
         return Ok(());
     }
     let mut text = format!("{:16}  {:9}  {:>7}  {:8}  {}\n", "ID", "STATE", "ATTEMPT", "WORKER", "KEY");
@@ -363,7 +363,7 @@ pub(super) fn list(asked: &List) -> Result<(), Fatal> {
 pub(super) fn nodes(asked: &Nodes) -> Result<(), Fatal> {
     let (_, all) = asked.server.json("GET", "/api/v1/nodes", &[], b"")?;
     if asked.json {
-        say(&format!("{:#}\n", all));
+        say(&format!("{all:#}\n"));
         return Ok(());
     }
     let mut text = format!(
