@@ -178,7 +178,7 @@ mod tests {
         body.extend_from_slice(&[1, 5, 1]);
         body.extend_from_slice(&(1_u64 << 40).to_le_bytes());
         body.extend_from_slice(&2_u16.to_le_bytes());
-        body.extend_from_slice(&3_u32.to_le_bytes());
+        body.extend_from_slice(&4_u32.to_le_bytes());
         body.extend_from_slice(b"nosaidvalue");
         let mut bytes = (body.len() as u32).to_le_bytes().to_vec();
         bytes.extend_from_slice(&body);

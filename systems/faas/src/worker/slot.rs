@@ -343,8 +343,12 @@ mod tests {
     fn who_ended_a_slot_decides_what_becomes_of_its_task() {
         let check = |doom: Option<Doom>, how: Option<How>, expected: &str| {
             let mut slot = busy();
-            doom.map(|doom| slot.doom(doom));
-            how.into_iter().for_each(|how| slot.on_ended(how));
+            if let Some(doom) = doom {
+                slot.doom(doom);
+            }
+            if let Some(how) = how {
+                slot.on_ended(how);
+            }
             let found = format!("{:?}", over(slot).fate().expect("it ran a task"));
             assert!(found.contains(expected), "{doom:?} {how:?}: {found}");
         };
