@@ -6,6 +6,7 @@ None may fail: a request that is lost with its replica is tried elsewhere, and w
 import asyncio
 import json
 import os
+import pathlib
 import random
 import resource
 import signal
@@ -15,6 +16,7 @@ import time
 import _server
 from _balancer import Balancer, until
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 AT_ONCE = 10_000
 RINGS = [
     ["--ring", "rendezvous"],
@@ -86,6 +88,21 @@ def test_ten_thousand_at_once_over_every_ring():
                 assert abs(sum(each["ideal"] for each in after.values()) - 1) < 1e-3, after
                 told = " ".join(f"{seen[name] / AT_ONCE:.3f}({after[name]['ideal']:.3f})" for name in after)
                 print(f"    {' '.join(ring)} N={replicas}: {told}")
+
+
+def test_first_replicas_have_the_shares_that_others_know():
+    """Names, indices and shares of the classic ring are as in its golden tables, whoever answers first."""
+    known = json.loads((ROOT / "systems/balancer/tests/golden/slots512.json").read_text())
+    for pair in range(3):
+        for count in range(2, 5):
+            ring = ["--ring", "slots512", "--slots512-pair", str(pair)]
+            with Balancer("--replicas", str(count), *ring) as balancer:
+                balancer.settled(count)
+                expected = known[f"pair{pair}_N{count}"]["share"]
+                found = {name: each["ideal"] for name, each in shares(balancer).items()}
+                assert list(found) == list(expected), (found, expected)
+                for name, share in expected.items():
+                    assert abs(found[name] - share) < 2e-5, (pair, count, found, expected)
 
 
 def test_one_after_another_shares_are_those_of_the_ring():

@@ -117,6 +117,8 @@ impl Fleet {
         for number in 1..=self.config.replicas {
             self.seat(&names::first(number), None, now.at);
         }
+        let is_ordered = matches!(self.config.way, Way::Slots512(_));
+        self.replicas.iter_mut().for_each(|each| each.is_in_line = is_ordered);
         self.tick(now.at);
     }
 

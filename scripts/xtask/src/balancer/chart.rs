@@ -10,7 +10,7 @@ const TOP: f64 = 44.0;
 const BOTTOM: f64 = 54.0;
 /// To the right of bars, and of lines, which have their names there.
 const RIGHT_OF_BARS: f64 = 20.0;
-const RIGHT_OF_LINES: f64 = 230.0;
+const RIGHT_OF_LINES: f64 = 255.0;
 /// Marks of the upward axis, at most.
 const TICKS_MAX: f64 = 6.0;
 const NAME_HEIGHT: f64 = 18.0;
@@ -64,17 +64,16 @@ pub(super) fn bars(bars: &Bars) -> String {
         let middle = left + each / 2.0;
         let _ = writeln!(
             text,
-            r#"<text x="{middle:.1}" y="{:.1}" text-anchor="middle" font-size="12">{name}</text>"#,
+            r#"<text x="{middle:.1}" y="{:.1}" text-anchor="middle" font-size="11">{name}</text>"#,
             HEIGHT - BOTTOM + 18.0
         );
     }
     let even = upward(bars.even, most);
+    let right = WIDTH - RIGHT_OF_BARS;
     let _ = writeln!(
         text,
-        r##"<line x1="{LEFT}" x2="{:.1}" y1="{even:.1}" y2="{even:.1}" stroke="#444" stroke-dasharray="5 4"/><text x="{:.1}" y="{:.1}" text-anchor="end" font-size="11">even: {:.3}</text>"##,
-        WIDTH - RIGHT_OF_BARS,
-        WIDTH - RIGHT_OF_BARS,
-        even - 5.0,
+        r##"<line x1="{LEFT}" x2="{right}" y1="{even:.1}" y2="{even:.1}" stroke="#444" stroke-dasharray="5 4"/><text x="{right}" y="{:.1}" text-anchor="end" font-size="12">dashed: even, {:.3}</text>"##,
+        TOP + 16.0,
         bars.even
     );
     text + "</svg>\n"

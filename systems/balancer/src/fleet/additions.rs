@@ -34,7 +34,12 @@ impl Fleet {
         match replica.addition {
             None => {
                 replica.failures = 0;
-                self.join(index, now);
+                if replica.is_in_line {
+                    replica.enter(State::Ready, now);
+                    self.advance_line(now);
+                } else {
+                    self.join(index, now);
+                }
             }
             Some(number) => {
                 replica.enter(State::Ready, now);
@@ -43,6 +48,28 @@ impl Fleet {
                     self.complete(number, now);
                 }
             }
+        }
+    }
+
+    /// Those of the line who have answered join, up to the first who has not.
+    fn advance_line(&mut self, now: Instant) {
+        for index in 0..self.replicas.len() {
+            let replica = &mut self.replicas[index];
+            match replica.state {
+                _ if !replica.is_in_line || replica.is_leaving => {}
+                State::Ready => {
+                    replica.is_in_line = false;
+                    self.join(index, now);
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Nobody waits for one who did not start, or goes.
+    pub(super) fn leave_line(&mut self, index: usize, now: Instant) {
+        if core::mem::take(&mut self.replicas[index].is_in_line) {
+            self.advance_line(now);
         }
     }
 

@@ -139,6 +139,9 @@ pub struct Replica {
     pub ejections: u32,
     /// Of which addition it is part, until that is answered.
     pub addition: Option<u32>,
+    /// Whether it is one of the first, and joins only when those before it have: the classic ring gives indices, and
+    /// with them shares, in the order of joining, and `Server-1` is to have the first.
+    pub is_in_line: bool,
     /// Whether it counts no more: it was removed, or its addition was taken back.
     pub is_leaving: bool,
     /// What last went wrong.
@@ -162,6 +165,7 @@ impl Replica {
             failures: 0,
             ejections: 0,
             addition,
+            is_in_line: false,
             is_leaving: false,
             trouble: None,
         }

@@ -198,6 +198,7 @@ impl Fleet {
         }
         replica.failures = if now.since(replica.since) < STABLE { replica.failures + 1 } else { 0 };
         self.bury(index, now);
+        self.leave_line(index, now);
     }
 
     /// A start failed: the whole addition is taken back, or it is tried again.
@@ -207,7 +208,10 @@ impl Fleet {
         replica.failures += 1;
         match replica.addition {
             Some(addition) => self.take_back(addition, index, why, now),
-            None => self.bury(index, now),
+            None => {
+                self.bury(index, now);
+                self.leave_line(index, now);
+            }
         }
     }
 
@@ -259,6 +263,7 @@ impl Fleet {
         } else {
             self.rest(index, now);
         }
+        self.leave_line(index, now);
     }
 
     pub(super) fn kill_child(&mut self, index: usize, now: Instant) {
