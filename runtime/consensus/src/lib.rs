@@ -23,18 +23,18 @@
 //!     disk.push(record.to_vec()); // `out.log(record)` in a shard, with a byte that says whose record it is
 //!     LogMark(disk.len() as u64)
 //! };
-//! group.effects(&mut log);
-//! group.on_logged(now, LogMark(1)); // `Stored::Logged` in a shard
-//! let effects: Vec<Effect> = group.effects(&mut log);
+//! let effects = group.effects(&mut log);
 //! assert!(effects.iter().any(|effect| matches!(effect, Effect::Role { .. })));
-//! group.on_logged(now, LogMark(2));
-//! assert!(group.effects(&mut log).contains(&Effect::Leads { term: 1 }));
+//! group.on_logged(now, LogMark(1)); // `Stored::Logged` in a shard
+//! let effects = group.effects(&mut log);
+//! assert!(effects.contains(&Effect::Leads { term: 1 }));
 //!
-//! let id = group.propose(now, b"apples 3".to_vec()).unwrap();
-//! assert_eq!(group.effects(&mut log), []); // it is logged, and not yet on disk
-//! group.on_logged(now, LogMark(3));
-//! let committed = Effect::Committed { index: 2, term: 1, bytes: b"apples 3"[..].into(), ours: Some(id) };
-//! assert_eq!(group.effects(&mut log), [committed]);
+//! let id = group.propose(now, b"apples 3".to_vec()).expect("it leads");
+//! assert!(group.effects(&mut log).is_empty(), "it is logged, and not yet on disk");
+//! group.on_logged(now, LogMark(2));
+//! let bytes = Box::from(&b"apples 3"[..]);
+//! let committed = Effect::Committed { index: 2, term: 1, bytes, ours: Some(id) };
+//! assert_eq!(group.effects(&mut log), vec![committed]);
 //! ```
 //!
 //! After every call that changes it, and after all of one event at the latest: [`Group::effects`], each effect acted

@@ -211,10 +211,9 @@ impl Group {
         if self.config.is_reluctant
             && self.role() == Role::Leader
             && self.raft().raft.lead_transferee.is_none()
+            && let Some(heir) = self.heir()
         {
-            if let Some(heir) = self.heir() {
-                self.raft().transfer_leader(heir);
-            }
+            self.raft().transfer_leader(heir);
         }
     }
 
