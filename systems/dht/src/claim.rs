@@ -205,6 +205,10 @@ impl Dht {
                 self.store.flush();
                 Part::Done.into()
             }
+            Work::Point { number, is_urgent } => {
+                self.point(number, is_urgent);
+                Part::Done.into()
+            }
             Work::Size => Part::Count(self.store.len() as i64).into(),
             Work::SlotSize(slot) => {
                 Part::Count(Slot::new(slot).map_or(0, |slot| self.store.slot_len(slot) as i64)).into()

@@ -22,6 +22,7 @@ pub use table::{COMMANDS, Entry, Flag, index_of};
 use crate::act::{Act, Op, Payload};
 use crate::config::Limits;
 use crate::gather::Fold;
+use crate::keep::snapshot::Wish;
 use crate::peer::{Question, Work};
 use crate::refusal::Refusal;
 use machine::WallTime;
@@ -140,8 +141,13 @@ pub enum Here<'r> {
     WhoAmI,
     /// LASTSAVE.
     LastSave,
+    /// SAVE, BGSAVE, BGREWRITEAOF.
+    Save(Wish),
     /// SHUTDOWN.
-    Shutdown,
+    Shutdown {
+        /// With a snapshot first.
+        saves: bool,
+    },
     /// CONFIG GET.
     Parameters(Words<'r>),
     /// TIME.

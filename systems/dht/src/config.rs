@@ -32,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     /// What an acknowledged write outlives; more than memory needs a world that keeps logs, and tells all of them.
     pub durability: Durability,
+    /// The world has a place for logs and snapshots.
+    pub has_data: bool,
     /// The process id, as INFO shows it; 0 where there is no process.
     pub pid: u32,
     /// Has the process drained and ended, without waiting for that; none where clients may not ask for it.
@@ -84,11 +86,15 @@ pub struct Limits {
     pub latency_ms: u64,
     /// Seconds that a client may be idle; 0 for ever. Who was silent longer is closed without a word.
     pub idle_max_s: u32,
+    /// Bytes that a core's log grows by, since the last snapshot and no less than that one's, until the next is begun;
+    /// 0 for never. Fewer make a start shorter, and all keys be written more often.
+    pub snapshot_after: u64,
 }
 
 impl Default for Limits {
     /// 10,000 clients, 64 KiB a key, 16 MiB a value, 48 MiB a request, 1,024 places, 1 MiB held, 40 MiB an
-    /// answer, no bound on memory or idleness; 10 ms are slow.
+    /// answer, no bound on memory or idleness; 10 ms are slow; a snapshot after
+    /// 256 MiB of log.
     fn default() -> Self {
         Self {
             clients_max: 10_000,
@@ -104,6 +110,7 @@ impl Default for Limits {
             slow_max: 128,
             latency_ms: 0,
             idle_max_s: 0,
+            snapshot_after: 256 * 1024 * 1024,
         }
     }
 }

@@ -131,7 +131,7 @@ impl Deal {
             Plan::Write(_) => (Hold::Alone, true, Work::Nothing, bare(&stage.items)),
             Plan::Absent => (Hold::Alone, true, Work::Act(Act::Exists), bare(&stage.items)),
             Plan::Move(_) => (Hold::Alone, true, Work::Look, bare(&stage.items)),
-            Plan::Whole(Work::Flush) if !is_last || self.fact.is_some() => {
+            Plan::Whole(Work::Flush | Work::Point { .. }) if !is_last || self.fact.is_some() => {
                 (Hold::Whole, true, Work::Nothing, Vec::new())
             }
             Plan::Whole(work) => (Hold::Whole, !is_last, work.clone(), Vec::new()),
@@ -150,6 +150,14 @@ impl Deal {
             Plan::Move(motion) if !motion.removes => 1,
             Plan::Write(_) | Plan::Absent | Plan::Move(_) | Plan::Whole(Work::Flush) => self.stages.len(),
             Plan::Read(_) | Plan::Whole(_) => 1,
+        }
+    }
+
+    /// The number of the snapshot whose moment it sets.
+    fn point(&self) -> Option<u64> {
+        match self.plan {
+            Plan::Whole(Work::Point { number, .. }) => Some(number),
+            Plan::Whole(_) | Plan::Read(_) | Plan::Write(_) | Plan::Absent | Plan::Move(_) => None,
         }
     }
 
@@ -220,7 +228,7 @@ impl Deal {
             }
             Plan::Move(_) => return self.last_of_move(held),
             Plan::Write(act) => Work::Act(*act),
-            Plan::Whole(Work::Flush) => Work::Flush,
+            Plan::Whole(work @ (Work::Flush | Work::Point { .. })) => work.clone(),
             Plan::Whole(_) => return nothing(held),
         };
         held.into_iter().map(|stage| (stage, work.clone(), true, None)).collect()
@@ -281,12 +289,24 @@ impl Dht {
         }
     }
 
+    /// Begins a deal that nobody asked for: the moment of a snapshot.
+    pub(crate) fn begin_alone(&mut self, deal: Deal, now: Now, out: &mut impl Outbox<Said = Said>) {
+        let point = deal.point();
+        let key = self.deals.insert(deal);
+        if let (Some(sum), Some(number)) = (self.go_on(key, now, out), point) {
+            self.round_pointed(number, sum.fault(), now, out);
+        }
+    }
+
     /// A part of a deal has come.
     pub(crate) fn came(&mut self, key: Key, done: Done, now: Now, out: &mut impl Outbox<Said = Said>) {
         let Some(deal) = self.deals.get_mut(key) else { return };
         deal.add(done);
-        let (who, was_announced) = (deal.who, deal.is_announced());
+        let (who, was_announced, point) = (deal.who, deal.is_announced(), deal.point());
         let sum = self.go_on(key, now, out);
+        if let (Some(number), Some(sum)) = (point, &sum) {
+            self.round_pointed(number, sum.fault(), now, out);
+        }
         let is_announced = self.deals.get(key).is_none_or(Deal::is_announced);
         if let Some((conn, ticket, shape)) = who
             && (sum.is_some() || (is_announced && !was_announced))

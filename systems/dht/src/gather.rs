@@ -20,6 +20,8 @@ use wire::resp::Writer;
 pub enum Fold {
     /// OK, once all are done.
     Done,
+    /// This word.
+    Word(&'static str),
     /// The sum.
     Sum(i64),
     /// Values in the order of their keys.
@@ -168,6 +170,11 @@ impl Sum {
         self.refused.is_some()
     }
 
+    /// Why it is.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.refused
+    }
+
     /// The sum so far; 0 for what is none.
     pub(crate) fn total(&self) -> i64 {
         if let Fold::Sum(sum) = self.fold { sum } else { 0 }
@@ -204,6 +211,7 @@ impl Tell for Sum {
         match (self.refused, self.fold) {
             (Some(fault), _) => Reply::Refused(fault).tell(shape, into),
             (None, Fold::Done) => Reply::Ok.tell(shape, into),
+            (None, Fold::Word(word)) => Writer::new(into.bytes(), version).simple(word),
             (None, Fold::Sum(sum)) => Reply::Integer(sum).tell(shape, into),
             (None, Fold::Bounded(sum, most)) => Reply::Integer(sum.min(i64::from(most))).tell(shape, into),
             (None, Fold::Slow(all, most)) => {

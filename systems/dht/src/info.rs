@@ -31,6 +31,16 @@ pub struct Facts {
     pub cores: u16,
     /// What an acknowledged write outlives.
     pub durability: Durability,
+    /// For how long a snapshot has been in the making, if one is.
+    pub saving_seconds: Option<u64>,
+    /// The second of the last snapshot, or of the start.
+    pub saved_second: u64,
+    /// Snapshots made since the start.
+    pub saves: u64,
+    /// How long the last one took, in milliseconds.
+    pub save_took_ms: u64,
+    /// The last one that was begun failed.
+    pub is_save_failed: bool,
     /// Whether the asker came by a core's own port.
     pub is_cluster: bool,
     /// What the world counts, where it was asked.
@@ -115,18 +125,29 @@ fn memory_lines(text: &mut String, facts: &Facts, cores: &[Stats]) {
 fn persistence(text: &mut String, facts: &Facts, cores: &[Stats]) {
     line(text, "loading", 0);
     line(text, "async_loading", 0);
-    line(text, "rdb_changes_since_last_save", 0);
-    line(text, "rdb_bgsave_in_progress", 0);
-    line(text, "rdb_last_save_time", facts.started_second);
-    line(text, "rdb_last_bgsave_status", "ok");
+    let seconds = |seconds: Option<u64>| seconds.map_or(-1, |seconds| seconds as i64);
+    let took = (facts.saves > 0 || facts.is_save_failed).then_some(facts.save_took_ms / 1000);
+    line(text, "rdb_changes_since_last_save", sum(cores, |stats| stats.unsaved));
+    line(text, "rdb_bgsave_in_progress", u8::from(facts.saving_seconds.is_some()));
+    line(text, "rdb_last_save_time", facts.saved_second);
+    line(text, "rdb_last_bgsave_status", if facts.is_save_failed { "err" } else { "ok" });
+    line(text, "rdb_last_bgsave_time_sec", seconds(took));
+    line(text, "rdb_current_bgsave_time_sec", seconds(facts.saving_seconds));
+    line(text, "rdb_saves", facts.saves);
+    line(text, "rdb_last_cow_size", sum(cores, |stats| stats.snapshot_taken));
     line(text, "aof_enabled", u8::from(facts.durability != Durability::Memory));
     line(text, "aof_rewrite_in_progress", 0);
+    line(text, "aof_current_size", sum(cores, |stats| stats.log_grown));
     let is_refused = cores.iter().any(|stats| stats.is_log_refused);
     line(text, "aof_last_write_status", if is_refused { "err" } else { "ok" });
     line(text, "durability", facts.durability.name());
     line(text, "log_runs", sum(cores, |stats| stats.log_runs));
     line(text, "log_answers_waiting", sum(cores, |stats| stats.log_held));
     line(text, "log_replayed", sum(cores, |stats| stats.log_replayed));
+    line(text, "snapshot_took_ms", facts.save_took_ms);
+    line(text, "snapshot_bytes", sum(cores, |stats| stats.snapshot_bytes));
+    line(text, "snapshot_keys", sum(cores, |stats| stats.snapshot_keys));
+    line(text, "snapshot_keys_ahead", sum(cores, |stats| stats.snapshot_ahead));
     line(text, "log_facts_dropped", cores.iter().map(|stats| stats.log_dropped).max().unwrap_or(0));
 }
 

@@ -11,6 +11,8 @@
 pub mod effect;
 pub(crate) mod recorded;
 pub(crate) mod replay;
+pub mod snapshot;
+pub(crate) mod walk;
 
 use crate::act::Op;
 use crate::claim::Done;
@@ -85,6 +87,8 @@ pub(crate) struct Keep {
     pub(crate) dropped: u64,
     /// Records told at the start.
     pub(crate) replayed: u64,
+    /// Bytes of the records among them.
+    found: u64,
     /// Runs logged.
     pub(crate) runs: u64,
 }
@@ -124,6 +128,7 @@ impl Keep {
             point: 0,
             dropped: 0,
             replayed: 0,
+            found: 0,
             runs: 0,
         }
     }
@@ -258,18 +263,23 @@ impl Dht {
     /// At the end of an event: what it changed is logged, or will be.
     #[inline]
     pub(crate) fn keep_up(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
-        if self.keep.is_on() && !self.store.effects().is_empty() {
+        if !self.store.effects().is_empty() {
             self.log_effects(now, out);
         }
+        self.snapshot_up(now, out);
     }
 
     fn log_effects(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
         let is_due = match self.keep.durability {
             Durability::Memory | Durability::Sync => true,
-            Durability::Batch => self.store.effects().bytes().len() >= BATCH_BYTES,
+            Durability::Batch => {
+                let effects = self.store.effects();
+                effects.bytes().len() >= BATCH_BYTES || effects.cut().is_some()
+            }
         };
         if is_due {
             self.log_now(out);
+            self.snapshot_if_grown(now, out);
         } else if !self.keep.is_waking {
             self.keep.is_waking = true;
             out.wake(KEEP, Some(now.at + BATCH));
@@ -281,11 +291,21 @@ impl Dht {
         if entries.is_empty() {
             return;
         }
+        let (bytes, cut) = (entries.bytes(), entries.cut());
         if self.keep.refuses.is_none() {
-            let mark = out.log(entries.bytes());
+            let mut mark = out.log(&bytes[..cut.unwrap_or(bytes.len())]);
+            self.snapshots.logged(bytes.len());
+            if let Some(cut) = cut {
+                self.snapshots.pointed(Some(mark));
+                if cut < bytes.len() {
+                    mark = out.log(&bytes[cut..]);
+                }
+            }
             self.keep.logged.push_back((self.keep.next, mark));
             self.keep.next += 1;
             self.keep.runs += 1;
+        } else if cut.is_some() {
+            self.snapshots.pointed(None);
         }
         entries.clear();
     }
@@ -294,6 +314,7 @@ impl Dht {
     pub(crate) fn keep_timer(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
         self.keep.is_waking = false;
         self.log_now(out);
+        self.snapshot_if_grown(now, out);
         self.go_on_telling(now, out);
     }
 
@@ -313,6 +334,7 @@ impl Dht {
             Stored::Full => self.keep.refuses = Some(Fault::DiskFull),
             Stored::Failed => self.keep.refuses = Some(Fault::DiskFailed),
         }
+        self.snapshot_stored(what, out);
         self.go_on_telling(now, out);
     }
 
@@ -383,6 +405,9 @@ impl Dht {
         let is_ours = |slot| placement.owner(slot) == (seat.node, seat.core);
         replay.take(what, is_ours, self.store.unrecorded());
         self.keep.replayed += 1;
+        if let machine::Kept::Record(bytes) = what {
+            self.keep.found += bytes.len() as u64;
+        }
         self.keep.replay = Some(replay);
     }
 
@@ -394,6 +419,7 @@ impl Dht {
             let (dropped, point) = replay.end(self.store.unrecorded());
             self.keep.dropped = dropped.len() as u64;
             self.keep.point = point;
+            self.snapshots.found(self.keep.found, self.seat.cores);
             if self.keep.is_on() {
                 dropped.iter().for_each(|id| self.store.effects_mut().dropped(*id));
             }

@@ -5,13 +5,14 @@ use crate::cluster::View;
 use crate::command::{ClientWord, ClusterWord, Credentials, Fixed, Hello, Here, Mute, Words, describe};
 use crate::config::REDIS_VERSION;
 use crate::glob;
+use crate::keep::snapshot::Wish;
 use crate::login::DEFAULT;
 use crate::parameter;
 use crate::peer::Said;
 use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::shard::Dht;
-use machine::{Now, Outbox};
+use machine::{Now, Outbox, Ticket};
 use wire::resp::{Version, Writer};
 
 impl Dht {
@@ -47,19 +48,19 @@ impl Dht {
                 self.say(session, |writer| writer.bulk(user.as_bytes()), out);
             }
             Here::LastSave => {
-                let second = (self.started.wall.millis() / 1000) as i64;
+                let second = self.snapshots.second as i64;
                 self.say(session, |writer| writer.integer(second), out);
             }
-            Here::Shutdown => {
-                let Some(end) = self.config.end else {
-                    let says = "ERR this server is ended by who runs it";
-                    return self.refuse(session, &Refusal::Says(says.into()), out);
-                };
-                // Not answered: the connection ends with the process.
-                self.ending = Some((session.conn, session.pipeline.wait()));
-                session.is_closing = true;
-                end();
+            Here::Shutdown { .. } if self.config.end.is_none() => {
+                let says = "ERR this server is ended by who runs it";
+                self.refuse(session, &Refusal::Says(says.into()), out);
             }
+            Here::Shutdown { saves: true } => self.wish(session, Wish::End, out),
+            Here::Shutdown { saves: false } => {
+                let ticket = session.pipeline.wait();
+                self.end_for(session, ticket);
+            }
+            Here::Save(wish) => self.wish(session, wish, out),
             Here::Quit => {
                 self.say(session, |writer| writer.ok(), out);
                 session.is_closing = true;
@@ -83,6 +84,15 @@ impl Dht {
                 self.say(session, write, out);
             }
             Here::Time => self.say(session, |writer| time(now, writer), out),
+        }
+    }
+
+    /// Has the process end for a client, which is not answered: its connection ends with the process.
+    pub(crate) fn end_for(&mut self, session: &mut Session, ticket: Ticket) {
+        self.ending = Some((session.conn, ticket));
+        session.is_closing = true;
+        if let Some(end) = self.config.end {
+            end();
         }
     }
 

@@ -5,6 +5,7 @@
 
 use crate::act::{Act, Kind};
 use crate::clients::Filter;
+use crate::keep::snapshot::Round;
 use crate::parameter::Change;
 use crate::refusal::Fault;
 use crate::reply::{Reply, Shape};
@@ -94,6 +95,8 @@ pub enum Said {
         /// The question.
         question: Question,
     },
+    /// About a round of snapshots.
+    Round(Round),
     /// So many clients are connected to me.
     Crowd(u32),
     /// A core's part of what is gathered.
@@ -184,7 +187,8 @@ impl Work {
     pub const fn writes(&self) -> bool {
         match self {
             Self::Act(act) => act.writes(),
-            Self::Put { .. } | Self::Flush => true,
+            // The moment of a snapshot is logged.
+            Self::Put { .. } | Self::Flush | Self::Point { .. } => true,
             Self::Nothing
             | Self::Look
             | Self::Size
@@ -256,6 +260,13 @@ pub enum Work {
     },
     /// Remove all keys.
     Flush,
+    /// The moment of this snapshot is now.
+    Point {
+        /// Its number.
+        number: u64,
+        /// Somebody waits for it.
+        is_urgent: bool,
+    },
     /// Count all keys.
     Size,
     /// Count the keys of this slot.
@@ -417,6 +428,19 @@ pub struct Stats {
     pub log_dropped: u64,
     /// Writes are refused because of the disk.
     pub is_log_refused: bool,
+    /// Bytes of the log that a start would read after the last snapshot.
+    pub log_grown: u64,
+    /// Changes since that snapshot.
+    pub unsaved: u64,
+    /// Its bytes.
+    pub snapshot_bytes: u64,
+    /// Keys told in the round of snapshots at hand or the last one, those that were about to change, and the most
+    /// bytes that this took.
+    pub snapshot_keys: u64,
+    /// See there.
+    pub snapshot_ahead: u64,
+    /// See there.
+    pub snapshot_taken: u64,
     /// Requests read, by command.
     pub by_command: Vec<u64>,
     /// Of those, refused before they were done.

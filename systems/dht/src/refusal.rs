@@ -35,6 +35,14 @@ pub enum Fault {
     DiskFull,
     /// The disk failed.
     DiskFailed,
+    /// There is no place for snapshots.
+    NowhereToSave,
+    /// A snapshot is being made.
+    SaveUnderWay,
+    /// The disk has no room for a snapshot.
+    NoRoomToSave,
+    /// Everything was removed again and again while a snapshot was being made.
+    SaveOutrun,
 }
 
 impl Fault {
@@ -65,6 +73,14 @@ impl Fault {
             Self::DiskFailed => {
                 "MISCONF the disk failed: writes are refused until a restart; one that waited for the disk may or may \
                  not outlive it"
+            }
+            Self::NowhereToSave => "ERR there is nowhere to save to: start the server with --data DIR",
+            Self::SaveUnderWay => "ERR Background save already in progress",
+            Self::NoRoomToSave => {
+                "ERR there is no room on the disk for a snapshot: it was given up, and the one before it stands"
+            }
+            Self::SaveOutrun => {
+                "ERR no snapshot was made: everything was removed again and again before it was whole; try again"
             }
         }
     }

@@ -251,6 +251,7 @@ fn of_one_slot(work: &Work) -> Option<Slot> {
         | Work::Look
         | Work::Put { .. }
         | Work::Flush
+        | Work::Point { .. }
         | Work::Size
         | Work::Keys(_)
         | Work::Scan(_)

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::deal::Deal;
 use crate::forward::{self, Ways};
 use crate::gather::Gather;
+use crate::keep::snapshot::{Snapshots, WALK};
 use crate::keep::{KEEP, Keep};
 use crate::locks::{Claim, Locks};
 use crate::login::DEFAULT;
@@ -44,6 +45,7 @@ pub struct Dht {
     pub(crate) locks: Locks,
     pub(crate) deals: Slab<Deal>,
     pub(crate) keep: Keep,
+    pub(crate) snapshots: Snapshots,
     /// For keys by chance.
     pub(crate) samples: Stream,
     pub(crate) ways: Ways,
@@ -139,6 +141,7 @@ impl Shard for Dht {
             locks: Locks::new(),
             deals: Slab::new(),
             keep: Keep::new(config.durability, &mut chance.stream("lives")),
+            snapshots: Snapshots::default(),
             samples: chance.stream("samples"),
             ways: Ways::new(&config.nodes),
             direct: Direct::default(),
@@ -173,8 +176,10 @@ impl Shard for Dht {
 
     fn on_start(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
         self.started = now;
+        self.snapshots.second = now.wall.millis() / 1000;
         self.replayed(now);
         self.keep_up(now, out);
+        self.snapshot_if_grown(now, out);
         self.bounds_changed();
         self.look_for_idlers(now, out);
         if let Some(at) = self.config.resp {
@@ -331,6 +336,7 @@ impl Shard for Dht {
                 self.look_for_idlers(now, out);
                 out.tell(from, Said::Part { gather: gather.to_native(), part }, None);
             }
+            ArchivedSaid::Round(round) => self.hear_round(now, from, native(round), out),
             ArchivedSaid::Crowd(count) => self.crowd.hear(from, count.to_native()),
             ArchivedSaid::Part { gather, part } => {
                 self.put_together(Key::from_bits(gather.to_native()), native(part), out);
@@ -371,9 +377,12 @@ impl Shard for Dht {
         if timer == web::TIMER {
             return self.time_for_watchers(now, out);
         }
-        if timer == KEEP {
+        if timer == KEEP || timer == WALK {
             self.told = 0;
-            self.keep_timer(now, out);
+            match timer {
+                KEEP => self.keep_timer(now, out),
+                _ => self.walk_timer(now, out),
+            }
             self.serve_ready(now, out);
             return self.keep_up(now, out);
         }
@@ -405,6 +414,7 @@ impl Shard for Dht {
                 limits.slow_us = config.limits.slow_us;
                 limits.slow_max = config.limits.slow_max;
                 limits.latency_ms = config.limits.latency_ms;
+                limits.snapshot_after = config.limits.snapshot_after;
                 self.bounds_changed();
             }
             Order::Drain { .. } => {
@@ -425,30 +435,7 @@ impl Shard for Dht {
     }
 
     fn gauges(&self, into: &mut Gauges) {
-        for (entry, count) in COMMANDS.iter().zip(&self.counts.by_command) {
-            let name = format!("ringwise_dht_commands_total{{command=\"{}\"}}", entry.name);
-            into.counter(name, "requests read, by command", *count);
-        }
-        let stats = self.stats();
-        into.counter("ringwise_dht_unknown_total", "requests that name no command", self.counts.unknown);
-        into.counter("ringwise_dht_hits_total", "look-ups that found a value", stats.hits);
-        into.counter("ringwise_dht_misses_total", "look-ups that found none", stats.misses);
-        into.counter("ringwise_dht_expired_total", "keys whose time had come", stats.expired);
-        into.counter("ringwise_dht_evicted_total", "keys that gave way to others", stats.evicted);
-        into.counter("ringwise_dht_idle_total", "clients let go because they were idle", stats.idled);
-        into.counter("ringwise_dht_overfull_total", "clients cut off with too many answers", stats.overfull);
-        into.counter(
-            "ringwise_dht_errors_total",
-            "errors told",
-            stats.errors.iter().map(|(_, count)| count).sum(),
-        );
-        into.counter("ringwise_dht_hops_total", "questions to other cores", stats.hops);
-        into.counter("ringwise_dht_forwarded_total", "requests passed to other nodes", self.ways.forwarded);
-        into.counter("ringwise_dht_forward_failures_total", "of those, failed on the way", self.ways.failed);
-        into.counter("ringwise_dht_rejected_total", "clients turned away", stats.rejected);
-        into.level("ringwise_dht_keys", "keys owned", stats.keys as i64);
-        into.level("ringwise_dht_bytes", "bytes that keys and values take", stats.bytes as i64);
-        into.level("ringwise_dht_connections", "clients connected", stats.connections as i64);
+        self.count_into(into);
         self.gauges_for_watchers(into);
     }
 }

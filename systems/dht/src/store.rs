@@ -14,6 +14,7 @@ pub use room::{EVICTIONS_MAX, SAMPLES};
 use crate::act::{Act, Aspect, Kind, Life, Op, Payload, Set, SetAnswer, SetWhen};
 use crate::keep::effect::Entries;
 use crate::keep::recorded::Recorded;
+use crate::keep::walk::Walk;
 use crate::refusal::Fault;
 use crate::reply::Reply;
 use core::time::Duration;
@@ -185,6 +186,31 @@ impl Store {
     /// From now on every change is recorded.
     pub(crate) fn record(&mut self) {
         self.table.record();
+    }
+
+    /// Begins to tell the table as it is now.
+    pub(crate) fn begin_walk(&mut self, walk: Walk) {
+        self.table.begin_walk(walk);
+    }
+
+    /// What is told of it.
+    #[inline]
+    pub(crate) fn walk(&mut self) -> Option<&mut Walk> {
+        self.table.walk()
+    }
+
+    /// Goes on with that.
+    pub(crate) fn walk_on(&mut self, entries_max: usize, bytes_max: usize) {
+        self.table.walk_on(entries_max, bytes_max);
+    }
+
+    pub(crate) fn end_walk(&mut self) {
+        self.table.end_walk();
+    }
+
+    /// Changes ever made.
+    pub(crate) fn changes(&self) -> u64 {
+        self.table.changes
     }
 
     /// What was recorded since it was last cleared.

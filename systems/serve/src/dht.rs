@@ -150,6 +150,7 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
         users,
         limits: asked.bounds.limits(),
         durability: asked.bounds.durability.into(),
+        has_data: common.data.is_some(),
         pid,
         end: Some(reactor::terminate),
     };
@@ -157,7 +158,7 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
     plan.node = this.as_ref().map_or(plan.node, |this| this.id);
     plan.cores = cores;
     plan.doors = doors;
-    plan.data = common.data.clone().filter(|_| asked.bounds.durability != Durable::Memory);
+    plan.data = common.data.clone();
     plan.replays = Replays::All;
     plan.keeping = Keeping { segment_bytes: asked.bounds.log_segment, calls: asked.bounds.log_calls.clone() };
     plan.drain = common.drain_timeout;

@@ -40,13 +40,18 @@ pub struct Bounds {
     /// A core that is at one thing for longer says so in a line and counts it in /metrics
     #[arg(long, env = "RINGWISE_STALL", default_value = "10ms", value_parser = crate::values::span)]
     pub stall: Duration,
-    /// What an acknowledged write outlives; batch and sync want --data: memory (nothing is kept), batch (the process
+    /// What an acknowledged write outlives; batch and sync want --data: memory (nothing but snapshots, if there is
+    /// --data and somebody says SAVE), batch (the process
     /// and the power, but for the last 10 ms), sync (on the disk before the answer)
     #[arg(long, env = "RINGWISE_DURABILITY", default_value = "memory")]
     pub durability: Durable,
     /// Bytes of a segment of the log, of which each core writes two at its first start
     #[arg(long, env = "RINGWISE_LOG_SEGMENT", default_value = "32mb", value_name = "BYTES", value_parser = segment)]
     pub log_segment: u64,
+    /// A snapshot is begun when a core's log has grown by this much since the last, and by as much as that was long; the
+    /// log before it goes. Less makes a start shorter, and all keys be written more often; 0 for never
+    #[arg(long, env = "RINGWISE_SNAPSHOT_AFTER", default_value = "256mb", value_name = "BYTES", value_parser = memory)]
+    pub snapshot_after: u64,
     /// Where to note what the disk is asked, for tests of power cuts
     #[arg(long, hide = true, value_name = "FILE")]
     pub log_calls: Option<PathBuf>,
@@ -110,6 +115,7 @@ impl Bounds {
             value_max: self.max_value,
             memory_max: self.max_memory,
             policy: self.max_memory_policy,
+            snapshot_after: self.snapshot_after,
             // A part of a second would be rounded to no bound at all.
             idle_max_s: u32::try_from(self.timeout.as_millis().div_ceil(1000)).unwrap_or(u32::MAX),
             ..Limits::default()

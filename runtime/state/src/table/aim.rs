@@ -23,6 +23,13 @@ impl Aim {
     pub const fn slot(self) -> Slot {
         self.slot
     }
+
+    /// The hash of the key: the same for as long as the table lives, and the order of a [scan](Table::scan).
+    #[must_use]
+    #[inline]
+    pub const fn hash(self) -> u32 {
+        self.hash
+    }
 }
 
 impl Table {

@@ -4,6 +4,7 @@
 //! scan miss or repeat it.
 
 use super::Table;
+use super::aim::Aim;
 use super::entry::Entry;
 use super::hints::Name;
 use super::record::NEVER;
@@ -68,6 +69,19 @@ impl Table {
         match last {
             u32::MAX => 0,
             last => u64::from(last) + 1,
+        }
+    }
+
+    /// Shows the entries of a slot that have the hash of this aim and are not expired at `now`: nearly always one at
+    /// most. Looks at one segment.
+    pub fn twins(&self, aim: Aim, now: WallTime, mut visit: impl FnMut(Entry<'_>)) {
+        let Some(table) = &self.slots[aim.slot.index()] else { return };
+        let mut index = Some(table.index_of(aim.hash));
+        while let Some(segment) = index.map(|index| table.segment(index)) {
+            (0..segment.len())
+                .filter(|at| !segment.record(*at).is_expired(now) && self.hash(segment.key(*at)) == aim.hash)
+                .for_each(|at| visit(segment.entry(at, self.track, now)));
+            index = segment.next.map(core::num::NonZeroU32::get);
         }
     }
 

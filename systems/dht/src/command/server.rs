@@ -1,11 +1,11 @@
 //! The commands about the server as a whole.
 //!
-//! What depends on a disk or on copies is answered as a server answers that has none of these: there is nothing to
-//! save and nobody to wait for.
+//! What depends on copies is answered as a server answers that has none: there is nobody to wait for.
 
 use super::{Command, Fixed, Here, Sub, Words, help, subcommand};
 use crate::act::{Act, Aspect};
 use crate::gather::Fold;
+use crate::keep::snapshot::Wish;
 use crate::latency::LatencyWord;
 use crate::parameter::{self, Change};
 use crate::peer::{Question, Work};
@@ -258,7 +258,8 @@ pub(super) fn debug(_: Words<'_>) -> Parsed<'_> {
     ))
 }
 
-/// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] | ABORT`. There is nothing to save, so every form drains and ends.
+/// `SHUTDOWN [NOSAVE | SAVE] [NOW] [FORCE] | ABORT`. What the durability promises is kept in any case; SAVE makes a
+/// snapshot first, so that the next start is short. Every form drains.
 pub(super) fn shutdown(words: Words<'_>) -> Parsed<'_> {
     let (mut saves, mut stays, mut aborts, mut others) = (false, false, false, false);
     for index in 1..words.len() {
@@ -273,7 +274,7 @@ pub(super) fn shutdown(words: Words<'_>) -> Parsed<'_> {
     match (aborts, saves || stays || others) {
         (true, true) => Err(Refusal::Syntax),
         (true, false) => Err(says("ERR No shutdown in progress.")),
-        (false, _) => Ok(Command::Here(Here::Shutdown)),
+        (false, _) => Ok(Command::Here(Here::Shutdown { saves })),
     }
 }
 
@@ -287,22 +288,22 @@ pub(super) fn wait(words: Words<'_>) -> Parsed<'_> {
     }
 }
 
-/// SAVE: all that was promised is kept already, in memory.
 pub(super) fn save(_: Words<'_>) -> Parsed<'_> {
-    Ok(Command::Here(Here::Nothing))
+    Ok(Command::Here(Here::Save(Wish::Whole)))
 }
 
 pub(super) fn bgsave(words: Words<'_>) -> Parsed<'_> {
-    match words.len() {
-        1 => {}
-        2 if words.is(1, "SCHEDULE") => {}
+    let follows = match words.len() {
+        1 => false,
+        2 if words.is(1, "SCHEDULE") => true,
         _ => return Err(Refusal::Syntax),
-    }
-    told(Fixed::Simple("Background saving started"))
+    };
+    Ok(Command::Here(Here::Save(Wish::Begun { follows })))
 }
 
+/// BGREWRITEAOF: a snapshot takes the place of the log before it, which is what is asked for.
 pub(super) fn bgrewriteaof(_: Words<'_>) -> Parsed<'_> {
-    told(Fixed::Simple("Background append only file rewriting started"))
+    Ok(Command::Here(Here::Save(Wish::Rewrite)))
 }
 
 pub(super) fn lastsave(_: Words<'_>) -> Parsed<'_> {

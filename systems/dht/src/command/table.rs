@@ -171,8 +171,8 @@ commands! {
     "readonly" 1 [Loading, Stale, Fast], NO_KEYS, "cluster", cluster::ready, "Changes nothing: every key is served.";
     "readwrite" 1 [Loading, Stale, Fast], NO_KEYS, "cluster", cluster::ready, "Changes nothing: every key is served.";
     "acl" -2 [], NO_KEYS, "server", server::acl, "Says who the client is.";
-    "bgrewriteaof" 1 [Admin, NoScript, NoAsyncLoading], NO_KEYS, "server", server::bgrewriteaof, "Changes nothing: there is no log.";
-    "bgsave" -1 [Admin, NoScript, NoAsyncLoading], NO_KEYS, "server", server::bgsave, "Changes nothing: all is kept in memory.";
+    "bgrewriteaof" 1 [Admin, NoScript, NoAsyncLoading], NO_KEYS, "server", server::bgrewriteaof, "Has a snapshot made, which takes the place of the log before it.";
+    "bgsave" -1 [Admin, NoScript, NoAsyncLoading], NO_KEYS, "server", server::bgsave, "Has a snapshot made.";
     "command" -1 [Loading, Stale], NO_KEYS, "server", server::command, "Describes commands.";
     "config" -2 [], NO_KEYS, "server", server::config, "Tells and sets parameters.";
     "dbsize" 1 [ReadOnly, Fast], NO_KEYS, "server", server::dbsize, "Counts all keys.";
@@ -180,13 +180,13 @@ commands! {
     "flushall" -1 [Write], NO_KEYS, "server", server::flush, "Removes all keys.";
     "flushdb" -1 [Write], NO_KEYS, "server", server::flush, "Removes all keys.";
     "info" -1 [Loading, Stale], NO_KEYS, "server", server::info, "Tells how the server does.";
-    "lastsave" 1 [Loading, Stale, Fast], NO_KEYS, "server", server::lastsave, "Gives the second of the start.";
+    "lastsave" 1 [Loading, Stale, Fast], NO_KEYS, "server", server::lastsave, "Gives the second of the last snapshot, or else of the start.";
     "latency" -2 [], NO_KEYS, "server", server::latency, "Tells what took long.";
     "memory" -2 [], NO_KEYS, "server", server::memory, "Tells what takes memory.";
     "module" -2 [], NO_KEYS, "server", server::module, "Tells that there are no modules.";
     "replicaof" 3 [Admin, NoScript, Stale, NoAsyncLoading], NO_KEYS, "server", server::replicaof, "Is refused, but for NO ONE.";
     "role" 1 [NoScript, Loading, Stale, Fast], NO_KEYS, "server", server::role, "Tells that it is nobody's copy.";
-    "save" 1 [Admin, NoScript, NoAsyncLoading, NoMulti], NO_KEYS, "server", server::save, "Changes nothing: all is kept in memory.";
+    "save" 1 [Admin, NoScript, NoAsyncLoading, NoMulti], NO_KEYS, "server", server::save, "Makes a snapshot and waits for it; others are served meanwhile.";
     "shutdown" -1 [Admin, NoScript, Loading, Stale, NoMulti, AllowBusy], NO_KEYS, "server", server::shutdown, "Ends the server.";
     "slaveof" 3 [Admin, NoScript, Stale, NoAsyncLoading], NO_KEYS, "server", server::replicaof, "Is refused, but for NO ONE.";
     "slowlog" -2 [], NO_KEYS, "server", server::slowlog, "Tells what was slow.";

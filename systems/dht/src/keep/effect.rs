@@ -125,6 +125,8 @@ const POINT: u8 = 8;
 const SNAPSHOT: u8 = 9;
 const DROPPED: u8 = 10;
 
+/// Bytes of the entry that a snapshot begins with.
+pub(crate) const SNAPSHOT_HEAD: usize = 1 + 8;
 /// Bytes of a part before its entries.
 const PART_HEAD: usize = 1 + 8 + 2 + 8 + 2 + 2 + 4;
 
@@ -134,6 +136,8 @@ pub struct Entries {
     bytes: Vec<u8>,
     /// Where the part that is being written begins.
     part: Option<usize>,
+    /// Where the last point ends.
+    cut: Option<usize>,
 }
 
 impl Entries {
@@ -149,8 +153,15 @@ impl Entries {
         self.bytes.is_empty()
     }
 
+    /// Where the last point among them ends: what is before it and what is behind it are records of their own.
+    #[must_use]
+    pub fn cut(&self) -> Option<usize> {
+        self.cut
+    }
+
     /// Forgets them; keeps some of the memory.
     pub fn clear(&mut self) {
+        self.cut = None;
         self.bytes.clear();
         self.bytes.shrink_to(1024 * 1024);
     }
@@ -222,6 +233,7 @@ impl Entries {
         self.bytes.push(POINT);
         self.number(number);
         self.bytes.extend_from_slice(&core.0.to_le_bytes());
+        self.cut = Some(self.bytes.len());
     }
 
     /// Adds of which number a snapshot is.
@@ -274,6 +286,12 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.is_whole
+    }
+
+    /// Whether a snapshot begins with these bytes.
+    #[must_use]
+    pub fn begins_snapshot(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&SNAPSHOT)
     }
 
     fn read(&mut self) -> Option<Entry<'a>> {

@@ -1,6 +1,7 @@
 //! The table of a core, of which every change can be recorded as an effect. What only looks goes to the table itself.
 
 use super::effect::{Effect, Entries};
+use super::walk::Walk;
 use core::ops::{Deref, DerefMut};
 use machine::WallTime;
 use state::table::Aim;
@@ -12,11 +13,15 @@ pub(crate) struct Recorded {
     table: Table,
     is_on: bool,
     pub(crate) entries: Entries,
+    /// Tells the table as it was when it began.
+    walk: Option<Box<Walk>>,
+    /// Changes ever made.
+    pub(crate) changes: u64,
 }
 
 impl Recorded {
     pub(crate) fn new(table: Table) -> Self {
-        Self { table, is_on: false, entries: Entries::default() }
+        Self { table, is_on: false, entries: Entries::default(), walk: None, changes: 0 }
     }
 
     /// From now on changes are recorded.
@@ -31,6 +36,34 @@ impl Recorded {
     /// The table, with which what is done is not recorded.
     pub(crate) fn unrecorded(&mut self) -> &mut Table {
         &mut self.table
+    }
+
+    /// Begins to tell the table as it is now.
+    pub(crate) fn begin_walk(&mut self, walk: Walk) {
+        self.walk = Some(Box::new(walk));
+    }
+
+    pub(crate) fn walk(&mut self) -> Option<&mut Walk> {
+        self.walk.as_deref_mut()
+    }
+
+    /// Goes on with that, as [`Walk::go_on`] does.
+    pub(crate) fn walk_on(&mut self, entries_max: usize, bytes_max: usize) {
+        if let Some(walk) = &mut self.walk {
+            walk.go_on(&self.table, entries_max, bytes_max);
+        }
+    }
+
+    pub(crate) fn end_walk(&mut self) -> Option<Box<Walk>> {
+        self.walk.take()
+    }
+
+    /// This key is about to change.
+    #[inline]
+    pub(crate) fn before(&mut self, slot: Slot, key: &[u8]) {
+        if let Some(walk) = &mut self.walk {
+            walk.before(&self.table, slot, key);
+        }
     }
 
     /// Records an effect, if effects are recorded.
@@ -48,6 +81,8 @@ impl Recorded {
         expiry: Expiry,
         now: WallTime,
     ) -> state::Set {
+        self.before(slot, key);
+        self.changes += 1;
         if self.is_on {
             self.note_set(slot, key, &value, expiry, now);
         }
@@ -62,6 +97,8 @@ impl Recorded {
         expiry: Expiry,
         now: WallTime,
     ) -> state::Set {
+        self.before(aim.slot(), key);
+        self.changes += 1;
         if self.is_on {
             self.note_set(aim.slot(), key, &value, expiry, now);
         }
@@ -83,16 +120,20 @@ impl Recorded {
     }
 
     pub(crate) fn remove(&mut self, slot: Slot, key: &[u8], now: WallTime) -> bool {
+        self.before(slot, key);
         let was_there = self.table.remove(slot, key, now);
         if was_there {
+            self.changes += 1;
             self.note(&Effect::Del { key });
         }
         was_there
     }
 
     pub(crate) fn expire_at(&mut self, slot: Slot, key: &[u8], at: Option<WallTime>, now: WallTime) -> bool {
+        self.before(slot, key);
         let was_there = self.table.expire_at(slot, key, at, now);
         if was_there {
+            self.changes += 1;
             self.note(&Effect::Life { key, until: at });
         }
         was_there
@@ -108,6 +149,10 @@ impl Recorded {
                 Some(slot)
             });
             self.entries.flush(slots);
+        }
+        self.changes += self.table.len() as u64;
+        if let Some(walk) = self.walk.as_deref_mut().filter(|walk| !walk.is_over()) {
+            walk.is_spoiled = true;
         }
         self.table.clear();
     }

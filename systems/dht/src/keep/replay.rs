@@ -6,7 +6,7 @@
 //! later of such a key was done later, and is not taken back: under `sync` nobody could touch the key before all parts
 //! were safe, and under `batch` the last that was done is what is kept.
 
-use super::effect::{Effect, Entry, FactId, Reader};
+use super::effect::{Effect, Entry, FactId, Reader, SNAPSHOT_HEAD};
 use crate::peer::Text;
 use machine::{CoreId, Kept, WallTime};
 use state::{Expiry, Slot, Table, Value};
@@ -25,6 +25,8 @@ pub(crate) struct Replay {
     snapshot: Option<u64>,
     /// The greatest number of a point.
     point: u64,
+    /// The snapshot at hand is of a core none of whose slots are ours.
+    is_skipping: bool,
     /// Entries that could not be read: a newer program wrote them, or this one is wrong.
     pub(crate) unread: u64,
 }
@@ -48,7 +50,12 @@ struct Before {
 impl Replay {
     /// Takes in a record or a part of a snapshot.
     pub(crate) fn take(&mut self, kept: Kept<'_>, is_ours: impl Fn(Slot) -> bool, table: &mut Table) {
-        let (Kept::Part(bytes) | Kept::Record(bytes)) = kept;
+        let bytes = match kept {
+            Kept::Record(bytes) => bytes,
+            Kept::Part(bytes) if self.is_skipping && !Reader::begins_snapshot(bytes) => return,
+            Kept::Part(bytes) => bytes,
+        };
+        self.is_skipping = false;
         let mut reader = Reader::new(bytes);
         for entry in reader.by_ref() {
             match entry {
@@ -74,7 +81,16 @@ impl Replay {
                     }
                 }
                 Entry::Point { number, core } => self.pass(number, core),
-                Entry::Snapshot { number } => self.snapshot = self.snapshot.max(Some(number)),
+                Entry::Snapshot { number } => {
+                    self.snapshot = self.snapshot.max(Some(number));
+                    // Which slots it is of is said next.
+                    if let Some(Entry::Effect(Effect::Flush(slots))) = Reader::new(&bytes[SNAPSHOT_HEAD..]).next() {
+                        self.is_skipping = matches!(kept, Kept::Part(_)) && !slots.iter().any(&is_ours);
+                    }
+                }
+            }
+            if self.is_skipping {
+                return;
             }
         }
         self.unread += u64::from(!reader.is_whole());

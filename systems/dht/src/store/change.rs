@@ -25,6 +25,8 @@ impl Store {
         if before == 0 {
             self.table.set(slot, key, more.into(), Expiry::Keep, now);
         } else {
+            self.table.before(slot, key);
+            self.table.changes += 1;
             self.table.note(&Effect::Patch { key, offset: before as u64, bytes: more.bytes() });
             self.rewrite(slot, key, length, now, |bytes| bytes.extend_from_slice(more.bytes()));
         }
@@ -74,6 +76,8 @@ impl Store {
             return Reply::Refused(Fault::ValueTooLong);
         }
         let start = end - part.len();
+        self.table.before(slot, key);
+        self.table.changes += 1;
         if self.table.is_on() {
             if self.table.peek(slot, key, now).is_none() {
                 // What may have expired there is not written over when this is told again.
@@ -99,6 +103,7 @@ impl Store {
         let mut digits = itoa::Buffer::new();
         // Nearly always the sum is as long as the value was, and this is the only look-up.
         let mut before = 0;
+        self.table.before(slot, key);
         if let Some(bytes) = self.table.get_mut(slot, key, now) {
             before = match integer(bytes) {
                 Some(before) => before,
@@ -108,6 +113,7 @@ impl Store {
             let text = digits.format(sum).as_bytes();
             if text.len() == bytes.len() {
                 bytes.copy_from_slice(text);
+                self.table.changes += 1;
                 self.table.note(&Effect::Value { key, value: text });
                 return Reply::Integer(sum);
             }
