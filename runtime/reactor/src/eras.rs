@@ -167,11 +167,25 @@ pub fn look(
     for ((number, path), cores) in listed(data).map_err(wrong)? {
         for core in 0..cores {
             let seat = Seat { node, core: CoreId(core), cores };
+            refuse_if_in_use(&path, core)?;
             let replayed = Log::read(&path, seat, system, version, &mut |kept| tell(core, kept))?;
             looked.push(Looked { era: format!("era-{number:04}-of-{cores}"), core, replayed });
         }
     }
     Ok(looked)
+}
+
+/// What a program writes at this moment cannot be told from damage.
+fn refuse_if_in_use(path: &Path, core: u16) -> Result<(), Fatal> {
+    let Ok(lock) = File::open(path.join(format!("core-{core}.lock"))) else { return Ok(()) };
+    match lock.try_lock_shared() {
+        Err(fs::TryLockError::WouldBlock) => Err(Fatal::unreadable(format!(
+            "cannot use {}: a program keeps its data there; stop it first",
+            path.display()
+        ))),
+        // A file system without locks has none that are held.
+        Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(()),
+    }
 }
 
 type Era = ((u32, PathBuf), u16);

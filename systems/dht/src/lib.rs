@@ -28,6 +28,7 @@ pub mod command;
 pub mod config;
 mod deal;
 mod dispatch;
+pub mod exchange;
 pub mod extended;
 mod figures;
 mod forward;

@@ -193,8 +193,14 @@ impl<O: Outbox<Said = Said>> Outbox for Forgets<'_, O> {
     fn save(&mut self, part: &[u8]) {
         self.0.save(part);
     }
+    fn save_room(&self) -> usize {
+        self.0.save_room()
+    }
     fn saved(&mut self, upto: LogMark) {
         self.0.saved(upto);
+    }
+    fn unsave(&mut self) {
+        self.0.unsave();
     }
     fn spawn(&mut self, command: Command) -> ChildId {
         self.0.spawn(command)

@@ -1,7 +1,7 @@
 //! What was acknowledged is there after power cuts and kills, in worlds made from seeds: every write of one key, every
 //! sum exactly once, and of what several cores do as one, all or nothing. And liars, each of which is found out.
 
-use dht::{Config, Dht, Durability};
+use dht::{Config, Dht, Durability, Limits};
 use machine::{NodeId, Stream};
 use sim::{Client, Faults, Lies, Setup, World, for_seeds};
 use std::collections::BTreeMap;
@@ -13,12 +13,18 @@ const WRITERS: usize = 4;
 const ROUNDS: usize = 4;
 
 fn setup(durability: Durability) -> Setup<Config> {
-    let config = Config { resp: Some(([127, 0, 0, 1], 6379).into()), durability, ..Config::default() };
+    // Snapshots begin by themselves several times a round.
+    let limits = Limits { snapshot_after: 3000, ..Limits::default() };
+    let resp = Some(([127, 0, 0, 1], 6379).into());
+    let config = Config { resp, durability, limits, has_data: true, ..Config::default() };
     Setup::new(config).all_logs().faults(Faults::rough())
 }
 
-/// What a writer did to keys of its own: a counter, a text that grows, a group of five that change together, and a
-/// token that wanders between two names.
+/// Keys of each writer that are set one by one: enough for a snapshot to take many steps.
+const FILLS: u64 = 40;
+
+/// What a writer did to keys of its own: a counter, a text that grows, a group of five that change together, a token
+/// that wanders between two names, and many keys that are set one by one.
 #[derive(Debug, Default)]
 struct Writer {
     number: usize,
@@ -32,13 +38,14 @@ enum What {
     Grow,
     Group(u64),
     Wander,
+    Fill(u64),
 }
 
 impl Writer {
     fn say(&mut self, draw: &mut Stream) -> String {
         let n = self.number;
         let done = |what, said: &[(What, String)]| said.iter().filter(|(other, _)| *other == what).count();
-        let (what, text, answer) = match draw.below(4) {
+        let (what, text, answer) = match draw.below(6) {
             0 => (
                 What::Count,
                 format!("INCR count{n}\r\n"),
@@ -52,6 +59,10 @@ impl Writer {
                 let value = self.said.len() as u64 + 1;
                 let keys: String = (0..5).map(|key| format!(" group{n}.{key} {value}")).collect();
                 (What::Group(value), format!("MSET{keys}\r\n"), "+OK\r\n".into())
+            }
+            4 | 5 => {
+                let (key, value) = (draw.below(FILLS), self.said.len() + 1);
+                (What::Fill(key), format!("SET fill{n}.{key} {value}\r\n"), "+OK\r\n".into())
             }
             _ => {
                 let times = done(What::Wander, &self.said);
@@ -100,8 +111,14 @@ impl Writer {
         let value: u64 = group[0].parse().unwrap_or(0);
         let last = self.said[..answered].iter().rev().find_map(|(what, _)| match what {
             What::Group(value) => Some(*value),
-            What::Count | What::Grow | What::Wander => None,
+            What::Count | What::Grow | What::Wander | What::Fill(_) => None,
         });
+        for key in 0..FILLS {
+            let value: usize = get(format!("fill{n}.{key}")).parse().expect("it was never removed");
+            let last = self.said[..answered].iter().rposition(|(what, _)| *what == What::Fill(key));
+            assert!(value >= last.map_or(0, |last| last + 1), "SET {key} is {value}, {last:?} was answered");
+            assert!(value == 0 || self.said[value - 1].0 == What::Fill(key), "{value} was never set");
+        }
         assert!(value >= last.unwrap_or(0), "MSET {value} is older than {last:?}");
         let (here, there) = (get(format!("here{n}")), get(format!("there{n}")));
         assert_eq!(here.len() + there.len(), 5, "a token is in one place: {here:?} {there:?}");
@@ -141,7 +158,8 @@ fn ask(world: &mut World<Dht>, keys: &[String]) -> BTreeMap<String, String> {
 
 fn begin(world: &mut World<Dht>) {
     let client = world.connect(NODE, 0);
-    let tokens: String = (0..WRITERS).map(|n| format!(" here{n} token")).collect();
+    let fills = |n| (0..FILLS).map(move |key| format!(" fill{n}.{key} 0"));
+    let tokens: String = (0..WRITERS).map(|n| format!(" here{n} token")).chain((0..WRITERS).flat_map(fills)).collect();
     world.say(
         client,
         format!("DEL{}\r\n", keys().iter().map(|key| format!(" {key}")).collect::<String>()).as_bytes(),
@@ -154,7 +172,9 @@ fn begin(world: &mut World<Dht>) {
 fn keys() -> Vec<String> {
     let of = |n| {
         let group = (0..5).map(move |key| format!("group{n}.{key}"));
-        ["count", "grow", "here", "there"].into_iter().map(move |name| format!("{name}{n}")).chain(group)
+        let fills = (0..FILLS).map(move |key| format!("fill{n}.{key}"));
+        let single = ["count", "grow", "here", "there"].into_iter().map(move |name| format!("{name}{n}"));
+        single.chain(group).chain(fills)
     };
     (0..WRITERS).flat_map(of).collect()
 }
@@ -168,7 +188,12 @@ fn power_cuts(seed: u64, setup: Setup<Config>) -> sim::Counts {
         let clients: Vec<Client> = (0..WRITERS).map(|_| world.connect(NODE, 0)).collect();
         let mut writers: Vec<Writer> =
             (0..WRITERS).map(|number| Writer { number, said: Vec::new() }).collect();
+        let saver = world.connect(NODE, 0);
         for _ in 0..world.workload().between(2, 30) {
+            if world.workload().below(8) == 0 {
+                let word = *world.workload().pick(&["SAVE\r\n", "BGSAVE\r\n"]).expect("there are two");
+                world.say(saver, word.as_bytes());
+            }
             for (writer, client) in writers.iter_mut().zip(&clients) {
                 let count = world.workload().below(4);
                 let text: String = (0..count).map(|_| writer.say(world.workload())).collect();
@@ -201,7 +226,134 @@ fn power_cuts(seed: u64, setup: Setup<Config>) -> sim::Counts {
 fn what_was_acknowledged_outlives_power_cuts() {
     let mut counts = sim::Counts::new();
     for_seeds(150, |seed| counts.add(&power_cuts(seed, setup(Durability::Sync))));
-    counts.assert_all(&["power cut", "kill", "restart", "log lost its tail", "on_stored logged"]);
+    let happened = ["power cut", "kill", "restart", "log lost its tail", "on_stored logged", "on_stored saved"];
+    counts.assert_all(&happened);
+}
+
+/// What a client says and hears, its last answer whole.
+fn talk(world: &mut World<Dht>, client: Client, words: &str) -> String {
+    let before = world.heard(client).len();
+    world.say(client, format!("{words}\r\n").as_bytes());
+    world.run_until(|world| world.heard(client)[before..].ends_with(b"\r\n"));
+    String::from_utf8_lossy(&world.heard(client)[before..]).trim_end().to_owned()
+}
+
+#[test]
+fn a_snapshot_takes_the_place_of_the_log_and_is_one_at_a_time() {
+    for cores in [1, 3] {
+        let config = setup(Durability::Sync).config;
+        let limits = Limits { snapshot_after: 0, ..config.limits };
+        let setup = Setup::new(Config { limits, ..config }).all_logs().cores(cores);
+        let mut world: World<Dht> = World::new(1, setup);
+        let (client, other) = (world.connect(NODE, 0), world.connect(NODE, 0));
+        for number in 0..300 {
+            talk(&mut world, client, &format!("SET key{number} {number}"));
+        }
+        talk(&mut world, client, "DEL key7");
+        assert_eq!(talk(&mut world, client, "BGSAVE"), "+Background saving started");
+        assert_eq!(talk(&mut world, other, "BGSAVE"), "-ERR Background save already in progress");
+        assert_eq!(talk(&mut world, other, "SAVE"), "-ERR Background save already in progress");
+        assert_eq!(talk(&mut world, other, "BGSAVE SCHEDULE"), "+Background saving scheduled");
+        // Removed while it is being made: it is begun again, without them.
+        assert_eq!(talk(&mut world, other, "FLUSHALL"), "+OK");
+        talk(&mut world, client, "MSET a 1 b 2 c 3 d 4");
+        world.run_for(Duration::from_secs(2));
+        assert!(talk(&mut world, client, "INFO persistence").contains("rdb_bgsave_in_progress:0\r\n"));
+        assert_eq!(talk(&mut world, client, "SAVE"), "+OK");
+        let told = talk(&mut world, client, "INFO persistence");
+        for line in ["rdb_changes_since_last_save:0", "rdb_last_bgsave_status:ok", "rdb_saves:3", "snapshot_keys:4"] {
+            assert!(told.contains(&format!("{line}\r\n")), "{line} of {told}");
+        }
+        world.power_cut(NODE);
+        world.restart(NODE);
+        let client = world.connect(NODE, 0);
+        assert_eq!(talk(&mut world, client, "DBSIZE"), ":4");
+        let told = talk(&mut world, client, "INFO persistence");
+        let replayed = told.lines().find_map(|line| line.strip_prefix("log_replayed:")).expect("it is told");
+        assert!(replayed.parse::<usize>().expect("a number") < 8 * usize::from(cores), "{replayed} of {cores}");
+    }
+}
+
+#[test]
+fn without_room_a_snapshot_fails_and_the_log_goes_on() {
+    let config = setup(Durability::Sync).config;
+    let limits = Limits { snapshot_after: 0, ..config.limits };
+    let mut world: World<Dht> = World::new(3, Setup::new(Config { limits, ..config }).all_logs().cores(2));
+    let client = world.connect(NODE, 0);
+    for number in 0..200 {
+        talk(&mut world, client, &format!("SET key{number} {number}"));
+    }
+    talk(&mut world, client, "BGSAVE");
+    world.fill_disk(NODE);
+    world.run_for(Duration::from_secs(1));
+    world.free_disk(NODE);
+    world.run_for(Duration::from_secs(1));
+    let told = talk(&mut world, client, "INFO persistence");
+    assert!(told.contains("rdb_last_bgsave_status:err\r\n"), "{told}");
+    assert_eq!(talk(&mut world, client, "SET more 1"), "+OK");
+    assert_eq!(talk(&mut world, client, "SAVE"), "+OK");
+    world.power_cut(NODE);
+    world.restart(NODE);
+    let client = world.connect(NODE, 0);
+    assert_eq!(talk(&mut world, client, "DBSIZE"), ":201");
+}
+
+/// What `batch` promises of a power cut: what was acknowledged earlier than this is there. See `BATCH`: it waits half
+/// of that, and then for at most two commits.
+const WINDOW: Duration = Duration::from_millis(10);
+
+/// As [`power_cuts`], and judged by what had been acknowledged a window before the cut.
+fn batch_cuts(seed: u64, window: Duration) -> sim::Counts {
+    let faults = Faults { slow_disk: 0, ..Faults::rough() };
+    let setup = setup(Durability::Batch).faults(faults).cores(1 + (seed % 3) as u16);
+    let mut world: World<Dht> = World::new(seed, setup);
+    for _ in 0..ROUNDS {
+        begin(&mut world);
+        // What was there before the writers is old enough to be kept.
+        world.run_for(WINDOW);
+        let clients: Vec<Client> = (0..WRITERS).map(|_| world.connect(NODE, 0)).collect();
+        let mut writers: Vec<Writer> =
+            (0..WRITERS).map(|number| Writer { number, said: Vec::new() }).collect();
+        let mut answered = Vec::new();
+        let step = Duration::from_micros(500);
+        for _ in 0..world.workload().between(2, 80) {
+            for (writer, client) in writers.iter_mut().zip(&clients) {
+                let count = world.workload().below(3);
+                let text: String = (0..count).map(|_| writer.say(world.workload())).collect();
+                world.say(*client, text.as_bytes());
+            }
+            world.run_for(step);
+            let heard = writers.iter().zip(&clients).map(|(writer, client)| writer.answered(world.heard(*client)));
+            answered.push(heard.collect::<Vec<usize>>());
+        }
+        match world.workload().below(3) {
+            0 => world.kill(NODE),
+            _ => world.power_cut(NODE),
+        }
+        let steps = (window.as_micros() / step.as_micros()) as usize;
+        let then = answered.len().checked_sub(steps + 1).map(|index| answered[index].clone());
+        let then = then.unwrap_or_else(|| vec![0; WRITERS]);
+        world.restart(NODE);
+        let found = ask(&mut world, &keys());
+        for (writer, answered) in writers.iter().zip(then) {
+            writer.judge(answered, &found);
+        }
+    }
+    world.counts().clone()
+}
+
+#[test]
+fn batch_loses_what_its_window_holds_and_no_more() {
+    let mut counts = sim::Counts::new();
+    for_seeds(100, |seed| counts.add(&batch_cuts(seed, WINDOW)));
+    counts.assert_all(&["power cut", "kill", "restart", "on_stored logged", "on_stored saved"]);
+    // With a shorter window something would be missed: the test can fail.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let is_caught = |seed| catch_unwind(AssertUnwindSafe(|| batch_cuts(seed, Duration::from_millis(2)))).is_err();
+    let caught = (0..40).any(is_caught);
+    std::panic::set_hook(hook);
+    assert!(caught, "nothing younger than 10 ms was ever lost");
 }
 
 /// Fails unless one of so many seeds fails.

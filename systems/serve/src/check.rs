@@ -2,10 +2,10 @@
 //! program that does not run.
 
 use clap::Args;
-use dht::keep::effect::Reader;
+use dht::exchange::Restored;
+use dht::keep::effect::{Entry, Reader};
 use machine::{Kept, NodeId};
 use reactor::Fatal;
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -20,18 +20,19 @@ pub struct Options {
     id: u16,
 }
 
-/// Reads everything; a line on standard output for each core's log.
+/// Reads everything, as a start would; a line on standard output for each core's log, and what it comes to.
 ///
 /// # Errors
 /// Status 5, with a sentence, for what cannot be read.
 pub fn run(asked: &Options) -> Result<(), Fatal> {
-    let mut entries: BTreeMap<u16, u64> = BTreeMap::new();
-    let mut unread = 0;
-    let mut tell = |core: u16, kept: Kept<'_>| {
-        let (Kept::Part(bytes) | Kept::Record(bytes)) = kept;
-        let mut reader = Reader::new(bytes);
-        *entries.entry(core).or_default() += reader.by_ref().count() as u64;
-        unread += u64::from(!reader.is_whole());
+    let (mut restored, mut snapshot) = (Restored::default(), None);
+    let mut tell = |_: u16, kept: Kept<'_>| {
+        if let Kept::Part(bytes) = kept
+            && let Some(Entry::Snapshot { number }) = Reader::new(bytes).next()
+        {
+            snapshot = snapshot.max(Some(number));
+        }
+        restored.take(kept);
     };
     let looked = reactor::look(&asked.data, NodeId(asked.id), "dht", 1, &mut tell)?;
     if looked.is_empty() {
@@ -46,7 +47,9 @@ pub fn run(asked: &Options) -> Result<(), Fatal> {
         let _ =
             writeln!(out, "{} core {}: {parts} snapshot parts, {records} records{torn}", log.era, log.core);
     }
-    let _ = writeln!(out, "{} entries in all", entries.values().sum::<u64>());
+    let unread = restored.end();
+    let number = snapshot.map_or("no snapshot".to_owned(), |number| format!("the last snapshot is number {number}"));
+    let _ = writeln!(out, "{} keys in all; {number}", restored.len());
     if unread > 0 {
         return Err(Fatal::unreadable(format!("{unread} records hold what this program does not know")));
     }

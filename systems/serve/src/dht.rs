@@ -4,7 +4,7 @@ use crate::dht_bounds::{Bounds, Durable};
 use crate::logs::{self, Level};
 use crate::options::{self, Common};
 use crate::static_nodes::{self, This};
-use crate::{check, client, doctor, doors};
+use crate::{check, client, doctor, doors, exchange};
 use ::dht::login::Users;
 use ::dht::{Announce, Config, Dht, Limits};
 use clap::{Args, Parser, Subcommand};
@@ -40,6 +40,10 @@ enum What {
     Doctor,
     /// Say whether what a directory keeps can be read, and what there is
     Check(check::Options),
+    /// Write all keys to standard output, as requests that set them
+    Export(exchange::export::Options),
+    /// Carry out the requests of a file, such as export writes, on a server
+    Import(exchange::import::Options),
 }
 
 #[derive(Args)]
@@ -95,6 +99,8 @@ pub fn main() -> ! {
         What::Serve(asked) => serve(&asked),
         What::Client(asked) => client::run(&asked),
         What::Check(asked) => check::run(&asked),
+        What::Export(asked) => exchange::export::run(&asked),
+        What::Import(asked) => exchange::import::run(&asked),
         What::Doctor => doctor::show(Limits::default().clients_max as usize),
     });
     match outcome {

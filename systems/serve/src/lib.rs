@@ -26,6 +26,8 @@ pub mod dht;
 #[cfg(feature = "dht")]
 pub mod dht_bounds;
 #[cfg(feature = "dht")]
+pub mod exchange;
+#[cfg(feature = "dht")]
 pub mod nodes_file;
 #[cfg(feature = "dht")]
 pub mod static_nodes;

@@ -4,7 +4,8 @@
 //! The hard thing is a part of what several cores did as one. Whether it counts is known only when the other parts
 //! were found, or a snapshot that stands for them; so what it changes can be taken back until then. Whatever is told
 //! later of such a key was done later, and is not taken back: under `sync` nobody could touch the key before all parts
-//! were safe, and under `batch` the last that was done is what is kept.
+//! were safe, and under `batch` the last that was done is what is kept. There several parts may lie one on another on
+//! a key; they are taken back from the last to the first.
 
 use super::effect::{Effect, Entry, FactId, Reader, SNAPSHOT_HEAD};
 use crate::peer::Text;
@@ -19,6 +20,8 @@ const THEN: WallTime = WallTime::from_micros(0);
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
     facts: BTreeMap<FactId, Fact>,
+    /// Changes that facts made.
+    made: u64,
     /// Keys that a fact may take back.
     doubtful: BTreeMap<Text, FactId>,
     /// The greatest number of a snapshot that was found.
@@ -35,10 +38,21 @@ pub(crate) struct Replay {
 struct Fact {
     /// Parts that were not found yet.
     missing: u16,
-    undo: Vec<(Text, Option<Before>)>,
+    undo: Vec<Undo>,
+    /// Which change of all that facts made was its last.
+    last: u64,
     /// Whose logs its parts stand in, and the point that was told after it in that log.
     cores: Vec<CoreId>,
     point: Option<u64>,
+}
+
+/// How a key comes to be as it was.
+#[derive(Debug)]
+struct Undo {
+    key: Text,
+    before: Option<Before>,
+    /// Which fact could have taken the key back before this one.
+    under: Option<FactId>,
 }
 
 #[derive(Debug)]
@@ -65,6 +79,7 @@ impl Replay {
                     let fact = self.facts.entry(id).or_insert_with(|| Fact {
                         missing: parts,
                         undo: Vec::new(),
+                        last: 0,
                         cores: Vec::new(),
                         point: None,
                     });
@@ -107,7 +122,8 @@ impl Replay {
     /// Everything was told: parts that are alone are taken back. Gives which facts that were, which must be logged
     /// before anything else, and the greatest number of a snapshot that was ever begun.
     pub(crate) fn end(mut self, table: &mut Table) -> (Vec<FactId>, u64) {
-        let open: Vec<FactId> = self.facts.keys().copied().collect();
+        let mut open: Vec<FactId> = self.facts.keys().copied().collect();
+        open.sort_by_key(|id| core::cmp::Reverse(self.facts[id].last));
         let mut dropped = Vec::new();
         for id in open {
             let stands = self.facts[&id].point.is_some_and(|point| self.snapshot >= Some(point));
@@ -122,7 +138,7 @@ impl Replay {
     /// A fact is known to be whole, or not to be.
     fn settle(&mut self, id: FactId, is_whole: bool, table: &mut Table) {
         let Some(fact) = self.facts.remove(&id) else { return };
-        for (key, before) in fact.undo.into_iter().rev() {
+        for Undo { key, before, under } in fact.undo.into_iter().rev() {
             if self.doubtful.get(&key) != Some(&id) {
                 continue;
             }
@@ -135,8 +151,11 @@ impl Replay {
                 None => drop(table.remove(slot, &key, THEN)),
                 Some(Before { value, until }) => put(table, &key, &value, until),
             }
+            match under {
+                None => drop(self.doubtful.remove(&key)),
+                Some(under) => drop(self.doubtful.insert(key, under)),
+            }
         }
-        self.doubtful.retain(|_, of| *of != id);
     }
 
     fn apply(
@@ -187,8 +206,10 @@ impl Replay {
         let before = table
             .peek(slot, key, THEN)
             .map(|entry| Before { value: entry.as_bytes().to_vec(), until: entry.expiry });
-        fact.undo.push((Text::from_slice(key), before));
-        self.doubtful.insert(Text::from_slice(key), id);
+        self.made += 1;
+        fact.last = self.made;
+        let under = self.doubtful.insert(Text::from_slice(key), id);
+        fact.undo.push(Undo { key: Text::from_slice(key), before, under });
     }
 
     fn flush(
@@ -317,6 +338,50 @@ mod tests {
                 if parts == 2 { (&b"new"[..], Some(b"new".to_vec())) } else { (&b"old"[..], None) };
             assert_eq!((get(&table, b"a"), get(&table, b"b")), (Some(expected.0.to_vec()), expected.1));
         }
+    }
+
+    #[test]
+    fn parts_that_lie_one_on_another_are_all_taken_back() {
+        // Whichever of them is named first.
+        for deals in [[7, 8], [8, 7]] {
+            let mut table = table();
+            let mut replay = Replay::default();
+            let old = record(|entries| entries.effect(&put(b"a", b"old")));
+            replay.take(Kept::Record(&old), |_| true, &mut table);
+            replay.take(Kept::Record(&part(deals[0], &[put(b"a", b"1"), put(b"a", b"2")])), |_| true, &mut table);
+            replay.take(Kept::Record(&part(deals[1], &[put(b"a", b"3"), put(b"b", b"3")])), |_| true, &mut table);
+            let (dropped, _) = replay.end(&mut table);
+            assert_eq!(dropped.iter().map(|id| id.deal).collect::<Vec<_>>(), [deals[1], deals[0]]);
+            assert_eq!((get(&table, b"a"), get(&table, b"b")), (Some(b"old".to_vec()), None));
+        }
+    }
+
+    #[test]
+    fn a_snapshot_replaces_what_was_known_of_its_slots_and_others_are_passed_over() {
+        let mut table = table();
+        let mut replay = Replay::default();
+        let (ours, theirs) = (Slot::of(b"a"), Slot::of(b"b"));
+        let old = record(|entries| {
+            entries.effect(&put(b"a", b"old"));
+            entries.effect(&put(b"{a}gone", b"old"));
+        });
+        replay.take(Kept::Record(&old), |slot| slot == ours, &mut table);
+        let snapshot = |slot, effects: &[Effect<'_>]| {
+            record(|entries| {
+                entries.snapshot(3);
+                entries.flush([slot].into_iter());
+                effects.iter().for_each(|effect| entries.effect(effect));
+            })
+        };
+        let more = record(|entries| entries.effect(&put(b"{a}more", b"new")));
+        let is_ours = |slot| slot == ours;
+        replay.take(Kept::Part(&snapshot(theirs, &[put(b"b", b"new")])), is_ours, &mut table);
+        replay.take(Kept::Part(&record(|entries| entries.effect(&put(b"{b}more", b"new")))), is_ours, &mut table);
+        replay.take(Kept::Part(&snapshot(ours, &[put(b"a", b"new")])), is_ours, &mut table);
+        replay.take(Kept::Part(&more), is_ours, &mut table);
+        assert_eq!(replay.end(&mut table), (Vec::new(), 3));
+        assert_eq!((get(&table, b"a"), get(&table, b"{a}gone")), (Some(b"new".to_vec()), None));
+        assert_eq!((get(&table, b"{a}more"), table.len()), (Some(b"new".to_vec()), 2));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::session::{Answer, Late, Session};
 use crate::shard::Dht;
 use core::time::Duration;
 use machine::{ConnId, CoreId, Instant, LogMark, Now, Outbox, Stored, Ticket, TimerId};
+use state::Slot;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Fires when a walk goes on.
@@ -439,17 +440,17 @@ impl Dht {
 
     fn wish_heard(&mut self, id: u64, begun: Begun, out: &mut impl Outbox<Said = Said>) {
         let Some(index) = self.snapshots.waiters.iter().position(|waiter| waiter.id == id) else { return };
-        let waiter = &mut self.snapshots.waiters[index];
-        let sum = match (waiter.wish, begun) {
+        let wish = self.snapshots.waiters[index].wish;
+        let sum = match (wish, begun) {
             (Wish::Whole | Wish::End, Begun::Now) => {
-                waiter.is_begun = true;
+                self.snapshots.waiters[index].is_begun = true;
                 return;
             }
             // It wishes again when the one under way is over.
             (Wish::End, Begun::Busy | Begun::Later) => return,
-            (Wish::Begun { .. } | Wish::Rewrite, Begun::Now) => self.sum_of(None, waiter.wish),
+            (Wish::Begun { .. } | Wish::Rewrite, Begun::Now) => self.sum_of(None, wish),
             (_, Begun::Later) => Sum::new(Fold::Word("Background saving scheduled"), 0, &self.config.limits),
-            (wish, Begun::Busy) => self.sum_of(Some(Fault::SaveUnderWay), wish),
+            (_, Begun::Busy) => self.sum_of(Some(Fault::SaveUnderWay), wish),
         };
         let waiter = self.snapshots.waiters.remove(index);
         self.tell_waiter(waiter, sum, out);
@@ -507,7 +508,7 @@ impl Dht {
 
     /// The moment of a snapshot is now.
     pub(crate) fn point(&mut self, number: u64, is_urgent: bool) {
-        let slots: Vec<_> = self.mine.iter().collect();
+        let slots: Vec<_> = Slot::all().filter(|slot| self.mine.contains(*slot)).collect();
         let changes = self.store.changes();
         self.store.begin_walk(Walk::new(number, slots.into_iter()));
         self.store.effects_mut().point(number, self.seat.core);
