@@ -8,6 +8,7 @@
 
 mod chance;
 pub(crate) mod contest;
+mod durable;
 mod eviction;
 mod functions;
 mod hops;
@@ -75,6 +76,10 @@ enum Question {
     /// Resident bytes a key, dht on one core and redis-server
     #[command(name = "dht-memory")]
     Memory(memory::Options),
+    /// Writes a second and how long they take, kept in memory, in a log, and on the disk before the answer; dht on one
+    /// core and redis-server
+    #[command(name = "dht-durable")]
+    Durable(durable::Options),
     /// Hit ratio and resident memory under allkeys-lru, dht on one core and redis-server
     #[command(name = "dht-eviction")]
     Eviction(eviction::Options),
@@ -100,6 +105,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
         Question::Functions(asked) => functions::measure(root, asked)?,
         Question::Lanes(asked) => lanes::measure(root, asked)?,
         Question::Memory(asked) => memory::measure(&dht, asked)?,
+        Question::Durable(asked) => durable::measure(root, &dht, asked)?,
         Question::Eviction(asked) => eviction::measure(&dht, asked)?,
         Question::Hops(asked) => hops::measure(&dht, asked)?,
     };

@@ -27,6 +27,7 @@ impl Dht {
             idled: self.counts.idled,
             overfull: self.counts.overfull,
             log_runs: self.keep.runs,
+            log_groups: self.keep.groups.to_vec(),
             log_held: self.keep.held(),
             log_replayed: self.keep.replayed,
             log_dropped: self.keep.dropped,

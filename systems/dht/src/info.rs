@@ -2,7 +2,7 @@
 
 use crate::command::{COMMANDS, Sections};
 use crate::config::REDIS_VERSION;
-use crate::keep::Durability;
+use crate::keep::{Durability, GROUPS};
 use crate::peer::Stats;
 use crate::policy::Policy;
 use crate::world::{Turns, World};
@@ -142,6 +142,7 @@ fn persistence(text: &mut String, facts: &Facts, cores: &[Stats]) {
     line(text, "aof_last_write_status", if is_refused { "err" } else { "ok" });
     line(text, "durability", facts.durability.name());
     line(text, "log_runs", sum(cores, |stats| stats.log_runs));
+    line(text, "log_groups", group_sizes(cores));
     line(text, "log_answers_waiting", sum(cores, |stats| stats.log_held));
     line(text, "log_replayed", sum(cores, |stats| stats.log_replayed));
     line(text, "snapshot_took_ms", facts.save_took_ms);
@@ -149,6 +150,13 @@ fn persistence(text: &mut String, facts: &Facts, cores: &[Stats]) {
     line(text, "snapshot_keys", sum(cores, |stats| stats.snapshot_keys));
     line(text, "snapshot_keys_ahead", sum(cores, |stats| stats.snapshot_ahead));
     line(text, "log_facts_dropped", cores.iter().map(|stats| stats.log_dropped).max().unwrap_or(0));
+}
+
+/// Groups made safe by one write each, by how many changes they held at least: `1=5,2=9,64=700`.
+fn group_sizes(cores: &[Stats]) -> String {
+    let of = |kind| cores.iter().filter_map(|stats| stats.log_groups.get(kind)).sum::<u64>();
+    let some = (0..GROUPS).map(|kind| (kind, of(kind))).filter(|(_, count)| *count > 0);
+    some.map(|(kind, count)| format!("{}={count}", 1_u64 << kind)).collect::<Vec<_>>().join(",")
 }
 
 fn stats(text: &mut String, _: &Facts, cores: &[Stats]) {

@@ -65,6 +65,9 @@ pub(crate) const KEEP: TimerId = TimerId(5);
 /// Bytes of effects over which a batch does not wait.
 const BATCH_BYTES: usize = 1024 * 1024;
 
+/// Kinds of groups that are counted, each twice as large as the one before.
+pub(crate) const GROUPS: usize = 16;
+
 /// How it stands with what is kept.
 #[derive(Debug)]
 pub(crate) struct Keep {
@@ -73,8 +76,12 @@ pub(crate) struct Keep {
     life: u64,
     /// Of the effects that have none yet. Each run of effects that is logged together has one.
     next: u64,
-    /// Runs that are logged and not safe, with the marks after them.
-    logged: VecDeque<(u64, LogMark)>,
+    /// Runs that are logged and not safe, with the marks after them, and how many changes there ever were then.
+    logged: VecDeque<(u64, LogMark, u64)>,
+    /// Changes that were safe when the last group was.
+    counted: u64,
+    /// Groups that became safe, by how many changes they held: 1, 2 and 3, 4 to 7 and so on.
+    pub(crate) groups: [u64; GROUPS],
     /// Every run before is safe.
     safe: u64,
     held: VecDeque<Held>,
@@ -120,6 +127,8 @@ impl Keep {
             life: lives.next_u64(),
             next: 1,
             logged: VecDeque::new(),
+            counted: 0,
+            groups: [0; GROUPS],
             safe: 0,
             held: VecDeque::new(),
             is_waking: false,
@@ -287,6 +296,7 @@ impl Dht {
     }
 
     pub(crate) fn log_now(&mut self, out: &mut impl Outbox<Said = Said>) {
+        let changes = self.store.changes();
         let entries = self.store.effects_mut();
         if entries.is_empty() {
             return;
@@ -301,7 +311,7 @@ impl Dht {
                     mark = out.log(&bytes[cut..]);
                 }
             }
-            self.keep.logged.push_back((self.keep.next, mark));
+            self.keep.logged.push_back((self.keep.next, mark, changes));
             self.keep.next += 1;
             self.keep.runs += 1;
         } else if cut.is_some() {
@@ -323,11 +333,16 @@ impl Dht {
         match what {
             Stored::Logged(upto) => {
                 self.keep.refuses = None;
-                while let Some((run, mark)) = self.keep.logged.front().copied()
+                let mut changes = self.keep.counted;
+                while let Some((run, mark, made)) = self.keep.logged.front().copied()
                     && mark <= upto
                 {
-                    self.keep.safe = run;
+                    (self.keep.safe, changes) = (run, made);
                     self.keep.logged.pop_front();
+                }
+                let held = changes - core::mem::replace(&mut self.keep.counted, changes);
+                if held > 0 {
+                    self.keep.groups[(held.ilog2() as usize).min(GROUPS - 1)] += 1;
                 }
             }
             Stored::Saved(_) | Stored::Unsaved => {}

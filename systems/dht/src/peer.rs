@@ -420,6 +420,8 @@ pub struct Stats {
     pub overfull: u64,
     /// Runs of changes logged since the start.
     pub log_runs: u64,
+    /// Groups that became safe together, by how many changes they held.
+    pub log_groups: Vec<u64>,
     /// Answers that wait for the disk.
     pub log_held: u64,
     /// Records and parts told at the start, and facts taken back then.

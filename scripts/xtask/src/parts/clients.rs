@@ -27,6 +27,9 @@ const FAAS: &str = "faas";
 /// What those who have functions run pickle and ask with.
 const FAAS_LIBRARIES: &[&str] = &["dill==0.4.1", "requests==2.34.2"];
 
+/// What a script's name begins with that mounts disks, which takes root; in the long run.
+const DISK: &str = "durable";
+
 /// How many seeds the comparison with redis-server goes through in the long run.
 const LONG_SEEDS: &str = "15";
 
@@ -37,9 +40,8 @@ const NEEDED: &[(&str, &str)] = &[("node", "nodejs"), ("npm", "npm")];
 pub(super) fn run(root: &Path) -> Result<(), String> {
     build_server(root)?;
     let python = python(root)?;
-    let ours = |file: &&PathBuf| {
-        !is_http(file) && !is_of(FAAS, file) && !PROGRAMS.iter().any(|program| is_of(program, file))
-    };
+    let others = |file: &PathBuf| PROGRAMS.iter().chain([&DISK, &FAAS]).any(|program| is_of(program, file));
+    let ours = |file: &&PathBuf| !is_http(file) && !others(file);
     all(scripts(root)?.iter().filter(ours).map(|file| script(root, &python, file)))
 }
 
@@ -54,6 +56,7 @@ pub(super) fn run_more(root: &Path) -> Result<(), String> {
         http(root),
         together(PROGRAMS.iter().map(|program| of(root, program))),
         faas(root),
+        all(scripts(root)?.iter().filter(|file| is_of(DISK, file)).map(|file| script(root, &python, file))),
         ioredis(root).and_then(|main| beside(root, &python, &["node", &main])),
         redis_rs(root).and_then(|program| beside(root, &python, &[&program])),
     ];

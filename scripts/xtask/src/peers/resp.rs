@@ -147,6 +147,12 @@ impl Info {
         let value = pairs.find(|(key, _)| *key == name).and_then(|(_, value)| value.trim().parse().ok());
         value.ok_or_else(|| format!("INFO says nothing of {name}"))
     }
+
+    /// What stands in the line of that name; nothing where there is none.
+    pub(super) fn word(&self, name: &str) -> String {
+        let mut pairs = self.0.lines().filter_map(|line| line.split_once(':'));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! that came about (`setpriv --pdeathsig`, which takes no unsafe code of ours).
 
 use super::resp::{Client, Reply};
+use clap::ValueEnum;
 use std::fmt;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -66,6 +67,45 @@ impl fmt::Display for Kind {
     }
 }
 
+/// What a server keeps of what it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kept {
+    /// Nothing; redis-server as it is without a log
+    Memory,
+    /// All but the last moments: batch, and appendfsync everysec
+    Batch,
+    /// All that was acknowledged: sync, and appendfsync always
+    Sync,
+}
+
+impl Kept {
+    pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Batch, Self::Sync];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Batch => "batch",
+            Self::Sync => "sync",
+        }
+    }
+
+    /// In the words of that server.
+    pub(crate) const fn told(self, kind: Kind) -> &'static str {
+        match (kind, self) {
+            (Kind::Redis, Self::Memory) => "appendonly no",
+            (Kind::Redis, Self::Batch) => "appendfsync everysec",
+            (Kind::Redis, Self::Sync) => "appendfsync always",
+            _ => self.name(),
+        }
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
 /// One that runs.
 pub(crate) struct Server {
     kind: Kind,
@@ -94,12 +134,46 @@ impl Server {
         }
     }
 
+    /// Starts the hash table or redis-server so that it keeps what it is told in that folder.
+    pub(super) fn start_kept(
+        kind: Kind,
+        dht: &Path,
+        cores: &str,
+        kept: Kept,
+        folder: &Path,
+    ) -> Result<Self, String> {
+        let mut command = pinned(cores);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        if kind != Kind::Redis {
+            command.arg(dht).args(["serve", "--log-level", "warn", "--durability", kept.name()]);
+            if kept != Kept::Memory {
+                command.arg("--data").arg(folder);
+            }
+            return Self::listen_dht(command, dht);
+        }
+        require("redis-server", "redis-server")?;
+        let at = free_port()?;
+        command.args(["redis-server", "--bind", "127.0.0.1", "--port", &at.port().to_string(), "--save", ""]);
+        command.args(["--loglevel", "warning", "--maxclients", CLIENTS_MAX, "--dir"]).arg(folder);
+        command.args(match kept {
+            Kept::Memory => ["--appendonly", "no", "--appendfsync", "no"],
+            Kept::Batch => ["--appendonly", "yes", "--appendfsync", "everysec"],
+            Kept::Sync => ["--appendonly", "yes", "--appendfsync", "always"],
+        });
+        command.stdout(Stdio::null());
+        Self::spawn(command, Kind::Redis, at)?.await_answer()
+    }
+
     fn start_dht(mut command: Command, dht: &Path, memory_max: Option<u64>) -> Result<Self, String> {
         command.arg(dht).args(["serve", "--log-level", "warn"]);
-        command.args(["--port", "0", "--frame-port", "0", "--core-port", "0", "--max-clients", CLIENTS_MAX]);
         if let Some(bytes) = memory_max {
             command.args(["--max-memory", &bytes.to_string(), "--max-memory-policy", "allkeys-lru"]);
         }
+        Self::listen_dht(command, dht)
+    }
+
+    fn listen_dht(mut command: Command, dht: &Path) -> Result<Self, String> {
+        command.args(["--port", "0", "--frame-port", "0", "--core-port", "0", "--max-clients", CLIENTS_MAX]);
         let mut server = Self::spawn(command, Kind::Dht, ([127, 0, 0, 1], 0).into())?;
         let mut stdout = server.child.stdout.take().map(BufReader::new);
         let mut line = String::new();
