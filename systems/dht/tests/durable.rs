@@ -159,7 +159,8 @@ fn ask(world: &mut World<Dht>, keys: &[String]) -> BTreeMap<String, String> {
 fn begin(world: &mut World<Dht>) {
     let client = world.connect(NODE, 0);
     let fills = |n| (0..FILLS).map(move |key| format!(" fill{n}.{key} 0"));
-    let tokens: String = (0..WRITERS).map(|n| format!(" here{n} token")).chain((0..WRITERS).flat_map(fills)).collect();
+    let tokens: String =
+        (0..WRITERS).map(|n| format!(" here{n} token")).chain((0..WRITERS).flat_map(fills)).collect();
     world.say(
         client,
         format!("DEL{}\r\n", keys().iter().map(|key| format!(" {key}")).collect::<String>()).as_bytes(),
@@ -226,7 +227,8 @@ fn power_cuts(seed: u64, setup: Setup<Config>) -> sim::Counts {
 fn what_was_acknowledged_outlives_power_cuts() {
     let mut counts = sim::Counts::new();
     for_seeds(150, |seed| counts.add(&power_cuts(seed, setup(Durability::Sync))));
-    let happened = ["power cut", "kill", "restart", "log lost its tail", "on_stored logged", "on_stored saved"];
+    let happened =
+        ["power cut", "kill", "restart", "log lost its tail", "on_stored logged", "on_stored saved"];
     counts.assert_all(&happened);
 }
 
@@ -261,7 +263,9 @@ fn a_snapshot_takes_the_place_of_the_log_and_is_one_at_a_time() {
         assert!(talk(&mut world, client, "INFO persistence").contains("rdb_bgsave_in_progress:0\r\n"));
         assert_eq!(talk(&mut world, client, "SAVE"), "+OK");
         let told = talk(&mut world, client, "INFO persistence");
-        for line in ["rdb_changes_since_last_save:0", "rdb_last_bgsave_status:ok", "rdb_saves:3", "snapshot_keys:4"] {
+        for line in
+            ["rdb_changes_since_last_save:0", "rdb_last_bgsave_status:ok", "rdb_saves:3", "snapshot_keys:4"]
+        {
             assert!(told.contains(&format!("{line}\r\n")), "{line} of {told}");
         }
         world.power_cut(NODE);
@@ -270,7 +274,10 @@ fn a_snapshot_takes_the_place_of_the_log_and_is_one_at_a_time() {
         assert_eq!(talk(&mut world, client, "DBSIZE"), ":4");
         let told = talk(&mut world, client, "INFO persistence");
         let replayed = told.lines().find_map(|line| line.strip_prefix("log_replayed:")).expect("it is told");
-        assert!(replayed.parse::<usize>().expect("a number") < 8 * usize::from(cores), "{replayed} of {cores}");
+        assert!(
+            replayed.parse::<usize>().expect("a number") < 8 * usize::from(cores),
+            "{replayed} of {cores}"
+        );
     }
 }
 
@@ -323,7 +330,8 @@ fn batch_cuts(seed: u64, window: Duration) -> sim::Counts {
                 world.say(*client, text.as_bytes());
             }
             world.run_for(step);
-            let heard = writers.iter().zip(&clients).map(|(writer, client)| writer.answered(world.heard(*client)));
+            let heard =
+                writers.iter().zip(&clients).map(|(writer, client)| writer.answered(world.heard(*client)));
             answered.push(heard.collect::<Vec<usize>>());
         }
         match world.workload().below(3) {
@@ -350,7 +358,8 @@ fn batch_loses_what_its_window_holds_and_no_more() {
     // With a shorter window something would be missed: the test can fail.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let is_caught = |seed| catch_unwind(AssertUnwindSafe(|| batch_cuts(seed, Duration::from_millis(2)))).is_err();
+    let is_caught =
+        |seed| catch_unwind(AssertUnwindSafe(|| batch_cuts(seed, Duration::from_millis(2)))).is_err();
     let caught = (0..40).any(is_caught);
     std::panic::set_hook(hook);
     assert!(caught, "nothing younger than 10 ms was ever lost");

@@ -48,7 +48,8 @@ pub fn run(asked: &Options) -> Result<(), Fatal> {
             writeln!(out, "{} core {}: {parts} snapshot parts, {records} records{torn}", log.era, log.core);
     }
     let unread = restored.end();
-    let number = snapshot.map_or("no snapshot".to_owned(), |number| format!("the last snapshot is number {number}"));
+    let number =
+        snapshot.map_or("no snapshot".to_owned(), |number| format!("the last snapshot is number {number}"));
     let _ = writeln!(out, "{} keys in all; {number}", restored.len());
     if unread > 0 {
         return Err(Fatal::unreadable(format!("{unread} records hold what this program does not know")));

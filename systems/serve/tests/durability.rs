@@ -156,7 +156,8 @@ fn shutdown_with_save_leaves_a_snapshot_and_a_short_log() {
         talk.stream.write_all(b"SHUTDOWN SAVE\r\n").expect("it reads");
         assert_eq!(talk.line(), None, "it ends without an answer");
         assert_eq!(server.child.wait().expect("it ends").code(), Some(0));
-        let check = Command::new(PROGRAM).arg("check").arg(&scratch.0).output().expect("the program is built");
+        let check =
+            Command::new(PROGRAM).arg("check").arg(&scratch.0).output().expect("the program is built");
         let told = String::from_utf8_lossy(&check.stdout);
         assert!(told.contains("100 keys"), "{told}");
         let server = Server::start(&scratch.0, &["--durability", durability]);

@@ -59,7 +59,8 @@ fn cut_all(
             at += used;
         }
         let here = format!("cut {cut} at byte {moment}");
-        counted += one_cut(worked, &platter, &mut chance, moment, heard).map_err(|why| format!("{here}: {why}"))?;
+        counted +=
+            one_cut(worked, &platter, &mut chance, moment, heard).map_err(|why| format!("{here}: {why}"))?;
     }
     Ok(counted)
 }
@@ -83,7 +84,8 @@ fn one_cut(
     for (writer, said) in worked.said.iter().enumerate() {
         let heard = heard(said, moment);
         counted += heard;
-        judge(&mut server.connect(), writer, heard, said.sent).map_err(|why| format!("writer {writer}: {why}"))?;
+        judge(&mut server.connect(), writer, heard, said.sent)
+            .map_err(|why| format!("writer {writer}: {why}"))?;
     }
     Ok(counted)
 }
@@ -97,9 +99,13 @@ fn after_a_power_cut_at_any_moment_it_has_all_it_had_acknowledged() {
     let scratch = Scratch::new("sync");
     let worked = worked(&scratch.0, "sync");
     let cuts = times("RINGWISE_CUTS", CUTS);
-    let counted = cut_all(&worked, &worked.journal, cuts, &acknowledged).unwrap_or_else(|why| panic!("{why}"));
+    let counted =
+        cut_all(&worked, &worked.journal, cuts, &acknowledged).unwrap_or_else(|why| panic!("{why}"));
     let heard: usize = worked.said.iter().map(|said| said.heard.len()).sum();
-    println!("{cuts} cuts of {} bytes of journal, {heard} answers; {counted} looked for", worked.journal.len());
+    println!(
+        "{cuts} cuts of {} bytes of journal, {heard} answers; {counted} looked for",
+        worked.journal.len()
+    );
     assert!(counted > cuts, "nothing had been acknowledged");
 }
 

@@ -104,7 +104,16 @@ fn found(rows: &[Row], options: &Options, how: &str) -> Found {
             options.seconds,
             options.rounds
         ),
-        columns: vec!["cell", "server", "kept", "writes/s", "p50 us", "p99 us", "to redis-server", "groups by changes"],
+        columns: vec![
+            "cell",
+            "server",
+            "kept",
+            "writes/s",
+            "p50 us",
+            "p99 us",
+            "to redis-server",
+            "groups by changes",
+        ],
         rows: rows.iter().map(|row| row.shown(rows)).collect(),
         remarks: Vec::new(),
         json: json!({ "rows": rows.iter().map(Row::json).collect::<Vec<_>>() }),

@@ -99,7 +99,9 @@ impl Replay {
                 Entry::Snapshot { number } => {
                     self.snapshot = self.snapshot.max(Some(number));
                     // Which slots it is of is said next.
-                    if let Some(Entry::Effect(Effect::Flush(slots))) = Reader::new(&bytes[SNAPSHOT_HEAD..]).next() {
+                    if let Some(Entry::Effect(Effect::Flush(slots))) =
+                        Reader::new(&bytes[SNAPSHOT_HEAD..]).next()
+                    {
                         self.is_skipping = matches!(kept, Kept::Part(_)) && !slots.iter().any(&is_ours);
                     }
                 }
@@ -348,8 +350,16 @@ mod tests {
             let mut replay = Replay::default();
             let old = record(|entries| entries.effect(&put(b"a", b"old")));
             replay.take(Kept::Record(&old), |_| true, &mut table);
-            replay.take(Kept::Record(&part(deals[0], &[put(b"a", b"1"), put(b"a", b"2")])), |_| true, &mut table);
-            replay.take(Kept::Record(&part(deals[1], &[put(b"a", b"3"), put(b"b", b"3")])), |_| true, &mut table);
+            replay.take(
+                Kept::Record(&part(deals[0], &[put(b"a", b"1"), put(b"a", b"2")])),
+                |_| true,
+                &mut table,
+            );
+            replay.take(
+                Kept::Record(&part(deals[1], &[put(b"a", b"3"), put(b"b", b"3")])),
+                |_| true,
+                &mut table,
+            );
             let (dropped, _) = replay.end(&mut table);
             assert_eq!(dropped.iter().map(|id| id.deal).collect::<Vec<_>>(), [deals[1], deals[0]]);
             assert_eq!((get(&table, b"a"), get(&table, b"b")), (Some(b"old".to_vec()), None));
@@ -376,7 +386,11 @@ mod tests {
         let more = record(|entries| entries.effect(&put(b"{a}more", b"new")));
         let is_ours = |slot| slot == ours;
         replay.take(Kept::Part(&snapshot(theirs, &[put(b"b", b"new")])), is_ours, &mut table);
-        replay.take(Kept::Part(&record(|entries| entries.effect(&put(b"{b}more", b"new")))), is_ours, &mut table);
+        replay.take(
+            Kept::Part(&record(|entries| entries.effect(&put(b"{b}more", b"new")))),
+            is_ours,
+            &mut table,
+        );
         replay.take(Kept::Part(&snapshot(ours, &[put(b"a", b"new")])), is_ours, &mut table);
         replay.take(Kept::Part(&more), is_ours, &mut table);
         assert_eq!(replay.end(&mut table), (Vec::new(), 3));

@@ -6,6 +6,8 @@
 //! counts as whole from then on. So no core's becomes whole before every core's log is safe up to the moment; core 0
 //! hears of that, and says when. A round that fails anywhere is given up everywhere, and what there was before stands.
 
+#![allow(missing_docs, reason = "the derive writes types beside ours, without docs for their fields")]
+
 use super::walk::Walk;
 use crate::command::index_of;
 use crate::deal::{Deal, Plan, Stage};
@@ -17,8 +19,8 @@ use crate::session::{Answer, Late, Session};
 use crate::shard::Dht;
 use core::time::Duration;
 use machine::{ConnId, CoreId, Instant, LogMark, Now, Outbox, Stored, Ticket, TimerId};
-use state::Slot;
 use rkyv::{Archive, Deserialize, Serialize};
+use state::Slot;
 
 /// Fires when a walk goes on.
 pub(crate) const WALK: TimerId = TimerId(6);
@@ -58,7 +60,6 @@ impl Wish {
 }
 
 /// What cores say to each other about a round.
-#[allow(missing_docs, reason = "the derive writes types beside ours, without docs for their fields")]
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Round {
     /// To core 0: begin one.
@@ -246,12 +247,7 @@ const BGSAVE: usize = index_of("bgsave");
 
 impl Dht {
     /// SAVE and its like.
-    pub(crate) fn wish(
-        &mut self,
-        session: &mut Session,
-        wish: Wish,
-        out: &mut impl Outbox<Said = Said>,
-    ) {
+    pub(crate) fn wish(&mut self, session: &mut Session, wish: Wish, out: &mut impl Outbox<Said = Said>) {
         let shape = session.shape();
         if !self.config.has_data {
             let sum = match wish {
@@ -380,8 +376,7 @@ impl Dht {
         self.keep.point += 1;
         let (number, cores) = (self.keep.point, self.seat.cores);
         let (untold, unkept) = (cores, cores);
-        let lead =
-            Lead { number, is_urgent, begun, untold, unkept, again, is_pointed: false, failed: None };
+        let lead = Lead { number, is_urgent, begun, untold, unkept, again, is_pointed: false, failed: None };
         self.snapshots.lead = Some(lead);
         let stages = self.seat.all_cores().map(Stage::new).collect();
         let sum = Sum::new(Fold::Done, 0, &self.config.limits);
@@ -647,4 +642,3 @@ impl Dht {
         }
     }
 }
-

@@ -108,9 +108,7 @@ impl Walk {
     fn has_passed(&self, aim: Aim) -> bool {
         match self.slot {
             None => true,
-            Some(slot) => {
-                aim.slot() < slot || (aim.slot() == slot && u64::from(aim.hash()) < self.cursor)
-            }
+            Some(slot) => aim.slot() < slot || (aim.slot() == slot && u64::from(aim.hash()) < self.cursor),
         }
     }
 }

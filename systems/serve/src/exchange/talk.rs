@@ -57,7 +57,9 @@ impl Talk {
         let line = line.ok_or_else(|| wrong("it names nobody"))?;
         let mut request = Vec::new();
         match line.split_once(':') {
-            Some((user, secret)) => write_request(&mut request, &[b"AUTH", user.as_bytes(), secret.as_bytes()]),
+            Some((user, secret)) => {
+                write_request(&mut request, &[b"AUTH", user.as_bytes(), secret.as_bytes()])
+            }
             None => write_request(&mut request, &[b"AUTH", line.as_bytes()]),
         }
         self.send(&request)?;
