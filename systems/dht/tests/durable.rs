@@ -311,7 +311,8 @@ const WINDOW: Duration = Duration::from_millis(10);
 
 /// As [`power_cuts`], and judged by what had been acknowledged a window before the cut.
 fn batch_cuts(seed: u64, window: Duration) -> sim::Counts {
-    let faults = Faults { slow_disk: 0, ..Faults::rough() };
+    // The window is one of a core that runs and a disk that writes.
+    let faults = Faults { slow_disk: 0, slow_turn: 0, ..Faults::rough() };
     let setup = setup(Durability::Batch).faults(faults).cores(1 + (seed % 3) as u16);
     let mut world: World<Dht> = World::new(seed, setup);
     for _ in 0..ROUNDS {
