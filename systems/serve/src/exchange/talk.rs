@@ -8,13 +8,13 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Where a server is when nobody says otherwise.
-pub const DEFAULT: &str = "127.0.0.1:6379";
+pub(super) const DEFAULT: &str = "127.0.0.1:6379";
 
 /// How long it may take to connect, and to answer.
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// An open connection.
-pub struct Talk {
+pub(super) struct Talk {
     at: String,
     stream: TcpStream,
     heard: Vec<u8>,
@@ -27,7 +27,7 @@ impl Talk {
     ///
     /// # Errors
     /// A sentence: nobody is there, or lets nobody in.
-    pub fn open(at: &str, auth_file: Option<&Path>) -> Result<Self, Fatal> {
+    pub(super) fn open(at: &str, auth_file: Option<&Path>) -> Result<Self, Fatal> {
         let whole = if has_port(at) { at.to_owned() } else { format!("{at}:6379") };
         let lost = |error: io::Error| Fatal::unreadable(format!("cannot reach a server at {whole}: {error}"));
         let mut last = io::Error::new(io::ErrorKind::NotFound, "it has no address");
@@ -73,7 +73,7 @@ impl Talk {
     ///
     /// # Errors
     /// A sentence: the server is gone.
-    pub fn send(&mut self, requests: &[u8]) -> Result<(), Fatal> {
+    pub(super) fn send(&mut self, requests: &[u8]) -> Result<(), Fatal> {
         self.stream.write_all(requests).map_err(|error| self.lost(&error))
     }
 
@@ -81,7 +81,7 @@ impl Talk {
     ///
     /// # Errors
     /// A sentence: the server is gone, or does not speak RESP.
-    pub fn hear<T>(&mut self, mut make: impl FnMut(Reply<'_>) -> T) -> Result<T, Fatal> {
+    pub(super) fn hear<T>(&mut self, mut make: impl FnMut(Reply<'_>) -> T) -> Result<T, Fatal> {
         loop {
             match self.replies.next(&self.heard[self.used..]) {
                 Outcome::Done { value, used } => {
