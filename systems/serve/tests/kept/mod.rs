@@ -48,6 +48,11 @@ pub struct Server {
 
 impl Server {
     pub fn start(data: &Path, options: &[&str]) -> Self {
+        Self::try_start(data, options).unwrap_or_else(|said| panic!("no resp= in {said:?}"))
+    }
+
+    /// What it said in place of READY, if it did not start.
+    pub fn try_start(data: &Path, options: &[&str]) -> Result<Self, String> {
         let mut child = Command::new(PROGRAM)
             .args(["serve", "--port", "0", "--log-level", "error", "--log-segment", "256kb", "--data"])
             .arg(data)
@@ -59,8 +64,12 @@ impl Server {
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut ready).expect("it says READY");
         let resp = ready.split_whitespace().find_map(|word| word.strip_prefix("resp="));
-        let resp = resp.unwrap_or_else(|| panic!("no resp= in {ready:?}")).to_owned();
-        Self { child, resp }
+        let Some(resp) = resp.map(str::to_owned) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(format!("it does not start: {ready:?}"));
+        };
+        Ok(Self { child, resp })
     }
 
     pub fn connect(&self) -> Talk {
