@@ -185,9 +185,10 @@ def parameters(theirs, ours, _):
 
 
 def saving(theirs, ours, _):
-    """Saved, begun, or busy with the one before."""
+    """Saved, begun, or busy with the one before; ours has no --data here, and says so."""
     words = (b"OK", b"Background saving", b"ERR Background save already in progress")
-    return isinstance(ours, bytes) and theirs.startswith(words) and ours.startswith(words)
+    nowhere = b"ERR there is nowhere to save to: start the server with --data DIR"
+    return isinstance(ours, bytes) and theirs.startswith(words) and ours.startswith((*words, nowhere))
 
 
 def slow_entries(theirs, ours, _):
