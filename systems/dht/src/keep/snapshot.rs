@@ -18,7 +18,7 @@ use crate::reply::Shape;
 use crate::session::{Answer, Late, Session};
 use crate::shard::Dht;
 use core::time::Duration;
-use machine::{ConnId, CoreId, Instant, LogMark, Now, Outbox, Stored, Ticket, TimerId};
+use machine::{ConnId, CoreId, FANOUT_MAX, Instant, LogMark, Now, Outbox, Stored, Ticket, TimerId};
 use rkyv::{Archive, Deserialize, Serialize};
 use state::Slot;
 
@@ -34,6 +34,8 @@ const STEP_EVERY: Duration = Duration::from_micros(250);
 const ROOM_EVERY: Duration = Duration::from_millis(1);
 /// After a round that failed, how long none is begun but by a client.
 const FAILED_FOR: Duration = Duration::from_secs(30);
+/// What is told at most of this core's part of a round at the end of an event.
+const SAID_MAX: usize = 4;
 /// How often a round is begun again because everything was removed under it.
 const AGAIN_MAX: u32 = 16;
 
@@ -286,7 +288,8 @@ impl Dht {
     pub(crate) fn snapshot_if_grown(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
         let (after, snapshots) = (self.config.limits.snapshot_after, &mut self.snapshots);
         let is_due = after > 0 && snapshots.grown >= after.max(snapshots.bytes);
-        if !is_due || snapshots.is_wanted || now.at < snapshots.not_before || self.is_draining {
+        let may = !self.is_draining && self.told + SAID_MAX <= FANOUT_MAX;
+        if !is_due || snapshots.is_wanted || now.at < snapshots.not_before || !may {
             return;
         }
         snapshots.is_wanted = true;
@@ -523,9 +526,14 @@ impl Dht {
     /// At the end of an event: what became of this core's part of a round is seen to.
     #[inline]
     pub(crate) fn snapshot_up(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
-        if self.snapshots.share.is_some() {
-            self.see_to_share(now, out);
+        if self.snapshots.share.is_none() {
+            return;
         }
+        if self.told + SAID_MAX > FANOUT_MAX {
+            // What came in this event has used up what one may tell.
+            return self.walk_later(now.at, out);
+        }
+        self.see_to_share(now, out);
     }
 
     fn see_to_share(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
