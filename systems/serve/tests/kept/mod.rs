@@ -3,6 +3,8 @@
 //! The hard thing is to be strict where answers were heard and fair where none was: a request that was sent and not
 //! answered may have happened or not, but what several cores do as one never in part.
 
+#![allow(dead_code, reason = "each test that has this module uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -12,22 +14,22 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_dht");
-pub const WRITERS: usize = 4;
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_dht");
+pub(crate) const WRITERS: usize = 4;
 /// Requests sent before their answers are read.
 const AHEAD: usize = 12;
 /// Keys asked for before the answers are read.
 const ASKED: usize = 400;
 
 /// A directory of its own, removed at the end.
-pub struct Scratch(pub PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self::within(&std::env::temp_dir(), name)
     }
 
-    pub fn within(directory: &Path, name: &str) -> Self {
+    pub(crate) fn within(directory: &Path, name: &str) -> Self {
         let path = directory.join(format!("ringwise-kept-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         fs::create_dir_all(&path).expect("it can be made");
@@ -41,18 +43,18 @@ impl Drop for Scratch {
     }
 }
 
-pub struct Server {
-    pub child: Child,
-    pub resp: String,
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) resp: String,
 }
 
 impl Server {
-    pub fn start(data: &Path, options: &[&str]) -> Self {
+    pub(crate) fn start(data: &Path, options: &[&str]) -> Self {
         Self::try_start(data, options).unwrap_or_else(|said| panic!("no resp= in {said:?}"))
     }
 
     /// What it said in place of READY, if it did not start.
-    pub fn try_start(data: &Path, options: &[&str]) -> Result<Self, String> {
+    pub(crate) fn try_start(data: &Path, options: &[&str]) -> Result<Self, String> {
         let mut child = Command::new(PROGRAM)
             .args(["serve", "--port", "0", "--log-level", "error", "--log-segment", "256kb", "--data"])
             .arg(data)
@@ -72,14 +74,14 @@ impl Server {
         Ok(Self { child, resp })
     }
 
-    pub fn connect(&self) -> Talk {
+    pub(crate) fn connect(&self) -> Talk {
         let stream = TcpStream::connect(&self.resp).expect("it listens");
         stream.set_nodelay(true).expect("it is a TCP stream");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time is set");
         Talk { reader: BufReader::new(stream.try_clone().expect("a descriptor is left")), stream }
     }
 
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
@@ -92,14 +94,14 @@ impl Drop for Server {
     }
 }
 
-pub struct Talk {
-    pub stream: TcpStream,
+pub(crate) struct Talk {
+    pub(crate) stream: TcpStream,
     reader: BufReader<TcpStream>,
 }
 
 impl Talk {
     /// One line of an answer; none when the server is gone.
-    pub fn line(&mut self) -> Option<String> {
+    pub(crate) fn line(&mut self) -> Option<String> {
         let mut line = String::new();
         match self.reader.read_line(&mut line) {
             Ok(count) if count > 0 && line.ends_with('\n') => Some(line.trim_end().to_owned()),
@@ -108,13 +110,13 @@ impl Talk {
     }
 
     /// Says one line, and hears one.
-    pub fn ask(&mut self, words: &str) -> String {
+    pub(crate) fn ask(&mut self, words: &str) -> String {
         self.stream.write_all(format!("{words}\r\n").as_bytes()).expect("it reads");
         self.line().expect("it answers")
     }
 
     /// A section of INFO, or any other long answer.
-    pub fn text(&mut self, words: &str) -> String {
+    pub(crate) fn text(&mut self, words: &str) -> String {
         let head = self.ask(words);
         let length: usize = head[1..].parse().unwrap_or_else(|_| panic!("{words}: {head}"));
         let mut text = vec![0; length + 2];
@@ -123,7 +125,7 @@ impl Talk {
     }
 
     /// The values of those keys that are there.
-    pub fn get_all(&mut self, keys: &[String]) -> BTreeMap<String, String> {
+    pub(crate) fn get_all(&mut self, keys: &[String]) -> BTreeMap<String, String> {
         let mut found = BTreeMap::new();
         for some in keys.chunks(ASKED) {
             let text: String = some.iter().map(|key| format!("GET {key}\r\n")).collect();
@@ -145,10 +147,10 @@ impl Talk {
 /// What one writer sent and heard. Request number n is, by turns, an INCR, a SET of a new key, an MSET of four new
 /// keys, and a RENAME of the key that the last SET made.
 #[derive(Clone, Debug, Default)]
-pub struct Said {
-    pub sent: usize,
+pub(crate) struct Said {
+    pub(crate) sent: usize,
     /// For each answered request: how long the journal of disk calls was when the answer had come.
-    pub heard: Vec<u64>,
+    pub(crate) heard: Vec<u64>,
 }
 
 fn request(writer: usize, number: usize) -> String {
@@ -197,7 +199,7 @@ fn write(server: &Server, writer: usize, journal: Option<&Path>, stop: &AtomicBo
 }
 
 /// Whether what is there is what came of the first `heard` requests and perhaps of others of those sent.
-pub fn judge(talk: &mut Talk, writer: usize, heard: usize, sent: usize) -> Result<(), String> {
+pub(crate) fn judge(talk: &mut Talk, writer: usize, heard: usize, sent: usize) -> Result<(), String> {
     let found = talk.get_all(&keys(writer, sent));
     let get = |key: String| found.get(&key).map(String::as_str);
     let fails = |is_wrong: bool, what: &dyn Fn() -> String| if is_wrong { Err(what()) } else { Ok(()) };
@@ -233,7 +235,7 @@ pub fn judge(talk: &mut Talk, writer: usize, heard: usize, sent: usize) -> Resul
 }
 
 /// All writers at work for so long, with snapshots asked for meanwhile; then they stop, or the server is killed.
-pub fn load(server: &Server, journal: Option<&Path>, span: Duration, kills: bool) -> Vec<Said> {
+pub(crate) fn load(server: &Server, journal: Option<&Path>, span: Duration, kills: bool) -> Vec<Said> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
@@ -260,6 +262,6 @@ pub fn load(server: &Server, journal: Option<&Path>, span: Duration, kills: bool
 }
 
 /// How often a test is to be done: what the environment says, or else this.
-pub fn times(variable: &str, few: usize) -> usize {
+pub(crate) fn times(variable: &str, few: usize) -> usize {
     std::env::var(variable).map_or(few, |text| text.parse().expect("a number of times"))
 }
