@@ -12,6 +12,9 @@ import threading
 import time
 import uuid
 
+# Workers run the first python3 of PATH: let it be this one, which has dill.
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
+
 WAIT_SECONDS_MAX = 30
 OPENING = b"RWFW" + struct.pack("<HH", 1, 0)
 REGISTRATION, REQUEST_TASK, NEW_TASK, NO_TASK, RESULT_READY, ACK, HEARTBEAT, CANCEL = range(1, 9)

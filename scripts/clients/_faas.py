@@ -2,6 +2,7 @@
 
 import base64
 import codecs
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,9 @@ import requests
 
 from _faas_worker import Worker
 from _server import address
+
+# Workers run the first python3 of PATH: let it be this one, which has dill.
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
 
 READY_SECONDS_MAX = 20
 STOP_SECONDS_MAX = 20
