@@ -105,13 +105,25 @@ struct Item<H> {
     state: State<H>,
 }
 
+/// What of one group is ready. Without a ready item there is no line.
+#[derive(Debug)]
+struct Line {
+    /// In the order of arrival, with stamps; some have left.
+    waiting: VecDeque<(Key, u32)>,
+    /// Those that have not.
+    ready: usize,
+    stamp: u64,
+}
+
 /// One core's work. `H` names who may hold a lease.
 #[derive(Debug)]
 pub struct Queue<H> {
     items: Slab<Item<H>>,
-    lines: BTreeMap<u32, VecDeque<(Key, u32)>>,
-    /// Groups whose lines are not empty, in the order of their turns.
-    turns: VecDeque<u32>,
+    lines: BTreeMap<u32, Line>,
+    /// Groups in the order of their turns, each with the stamp of its line; one whose line is gone is passed over.
+    turns: VecDeque<(u32, u64)>,
+    /// Lines begun so far.
+    stamped: u64,
     delayed: BinaryHeap<Reverse<(Instant, Key, u32)>>,
     counts: Counts,
 }
@@ -130,6 +142,7 @@ impl<H: Copy + Eq> Queue<H> {
             items: Slab::new(),
             lines: BTreeMap::new(),
             turns: VecDeque::new(),
+            stamped: 0,
             delayed: BinaryHeap::new(),
             counts: Counts::default(),
         }
@@ -171,9 +184,9 @@ impl<H: Copy + Eq> Queue<H> {
         found.state = State::Leased(holder);
         let lease = Lease { item, attempt: found.attempt, token: found.token };
         let group = found.group;
-        self.counts.ready -= 1;
         self.counts.leased += 1;
         self.pop(group);
+        self.leave(group);
         Some(lease)
     }
 
@@ -228,8 +241,9 @@ impl<H: Copy + Eq> Queue<H> {
     pub fn bury(&mut self, item: Key) {
         let Some(found) = self.items.get_mut(item) else { return };
         found.stamp += 1;
+        let group = found.group;
         match core::mem::replace(&mut found.state, State::Dead) {
-            State::Ready => self.counts.ready -= 1,
+            State::Ready => self.leave(group),
             State::Delayed(_) => self.counts.delayed -= 1,
             State::Leased(_) => self.counts.leased -= 1,
             State::Dead => self.counts.dead -= 1,
@@ -252,7 +266,7 @@ impl<H: Copy + Eq> Queue<H> {
     pub fn remove(&mut self, item: Key) -> Option<State<H>> {
         let found = self.items.remove(item)?;
         match found.state {
-            State::Ready => self.counts.ready -= 1,
+            State::Ready => self.leave(found.group),
             State::Delayed(_) => self.counts.delayed -= 1,
             State::Leased(_) => self.counts.leased -= 1,
             State::Dead => self.counts.dead -= 1,
@@ -306,27 +320,43 @@ impl<H: Copy + Eq> Queue<H> {
     }
 
     fn line_up(&mut self, item: Key, group: u32, stamp: u32) {
-        let line = self.lines.entry(group).or_default();
-        if line.is_empty() {
-            self.turns.push_back(group);
+        let Self { lines, turns, stamped, .. } = self;
+        let line = lines.entry(group).or_insert_with(|| {
+            *stamped += 1;
+            turns.push_back((group, *stamped));
+            Line { waiting: VecDeque::new(), ready: 0, stamp: *stamped }
+        });
+        line.ready += 1;
+        line.waiting.push_back((item, stamp));
+    }
+
+    /// An item of that group is not ready any more; the last takes the line with it.
+    fn leave(&mut self, group: u32) {
+        self.counts.ready -= 1;
+        let Some(line) = self.lines.get_mut(&group) else { return };
+        line.ready -= 1;
+        if line.ready == 0 {
+            self.lines.remove(&group);
         }
-        line.push_back((item, stamp));
     }
 
     /// The true front of the line whose turn it is, after passing over what has left.
     fn front(&mut self) -> Option<(Key, u64)> {
         loop {
-            let group = *self.turns.front()?;
-            let line = self.lines.get_mut(&group)?;
-            while let Some((key, stamp)) = line.front() {
-                let item = self.items.get(*key).filter(|item| item.stamp == *stamp);
-                if let Some(item) = item.filter(|item| item.state == State::Ready) {
-                    return Some((*key, item.token));
-                }
-                line.pop_front();
+            let (group, stamp) = *self.turns.front()?;
+            let Some(line) = self.lines.get_mut(&group).filter(|line| line.stamp == stamp) else {
+                self.turns.pop_front();
+                continue;
+            };
+            let Some((key, stamp)) = line.waiting.front().copied() else {
+                self.turns.pop_front();
+                continue;
+            };
+            let item = self.items.get(key).filter(|item| item.stamp == stamp);
+            if let Some(item) = item.filter(|item| item.state == State::Ready) {
+                return Some((key, item.token));
             }
-            self.lines.remove(&group);
-            self.turns.pop_front();
+            line.waiting.pop_front();
         }
     }
 
@@ -334,11 +364,9 @@ impl<H: Copy + Eq> Queue<H> {
     fn pop(&mut self, group: u32) {
         self.turns.pop_front();
         let Some(line) = self.lines.get_mut(&group) else { return };
-        line.pop_front();
-        if line.is_empty() {
-            self.lines.remove(&group);
-        } else {
-            self.turns.push_back(group);
+        line.waiting.pop_front();
+        if line.ready > 1 {
+            self.turns.push_back((group, line.stamp));
         }
     }
 }
