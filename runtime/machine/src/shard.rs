@@ -121,6 +121,30 @@ pub trait Shard: Sized + 'static {
         unreachable!("a system that asks for no gauges is told none");
     }
 
+    /// What a core of the process before this one said by [`Outbox::bequeath`]. Every core is told every core's, before
+    /// `on_start`.
+    fn on_legacy(&mut self, from: CoreId, legacy: &[u8]) {
+        let _ = (from, legacy);
+    }
+
+    /// Another process of this program is to take over: say by [`Outbox::bequeath`], now or as soon as it can be said,
+    /// what it must know. Everything goes on until the order to drain; what of this changes meanwhile is lost to the
+    /// other.
+    fn on_hand_over(&mut self, now: Now, out: &mut impl Outbox<Said = Self::Said>) {
+        let _ = now;
+        out.bequeath(&[]);
+    }
+
+    /// The other process did not come to serve: what was bequeathed is this shard's again.
+    fn on_take_back(&mut self, now: Now, out: &mut impl Outbox<Said = Self::Said>) {
+        let _ = (now, out);
+    }
+
+    /// The configuration was to be read again and cannot be; the sentence says why. All stays as it was.
+    fn on_unread(&mut self, now: Now, why: &str, out: &mut impl Outbox<Said = Self::Said>) {
+        let _ = (now, why, out);
+    }
+
     /// The operator wants something.
     fn on_order(
         &mut self,
@@ -224,6 +248,21 @@ pub trait Outbox {
 
     /// Signals a child's whole group. Of a child that ended, nothing happens.
     fn signal(&mut self, child: ChildId, signal: Signal);
+
+    /// Takes over a child of the process before this one, with the id that it had there. `on_child` tells that it was
+    /// started, or that it is no more, and later its end. Its pipes stay with the other process.
+    fn adopt(&mut self, child: ChildId) {
+        let _ = child;
+    }
+
+    /// What the process that takes over must know of this core: once for each [`Shard::on_hand_over`].
+    fn bequeath(&mut self, legacy: &[u8]) {
+        let _ = legacy;
+    }
+
+    /// Asks for the configuration to be read again, as the operator can by a signal. Every core is ordered to reload,
+    /// or told by [`Shard::on_unread`] why not.
+    fn reread(&mut self) {}
 
     /// Asks every core of this node, this one too, what it counts; `on_gathered` follows with the ticket, which the
     /// shard picks. Each core counts at some moment after this one. One that does not answer within a second has

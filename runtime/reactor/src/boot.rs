@@ -6,6 +6,7 @@ use crate::clock;
 use crate::control::{Control, Report};
 use crate::eras::{Eras, Replays};
 use crate::gather::{Gatherer, Gatherings};
+use crate::handover::Inheritance;
 use crate::io::{Counters, Io};
 use crate::keeper::{Keeper, KeeperSeat};
 use crate::lane::{Lanes, Mailbox, Parcel, Seats};
@@ -83,6 +84,9 @@ pub struct Plan<C> {
     pub node: NodeId,
     /// Kernel numbers of the cores to run on, one executor pinned on each; empty: every core allowed.
     pub cores: Vec<usize>,
+    /// Whether each executor is pinned on its core. A program of one core that starts often does not want it: reading
+    /// how the machine is made takes longer than all the rest of its start.
+    pub pinned: bool,
     /// Where all chance comes from; drawn from the system by default.
     pub seed: u64,
     /// Ports reserved before start.
@@ -97,6 +101,13 @@ pub struct Plan<C> {
     pub replays: Replays,
     /// Who starts children; forked before any thread.
     pub keeper: Option<Keeper>,
+    /// What is taken over from the program before this one.
+    pub inheritance: Option<Inheritance>,
+    /// Whether SIGUSR2 starts another process of this program, which takes over. What a shard does not bequeath is
+    /// lost then; so it is for systems that know what to say.
+    pub hands_over: bool,
+    /// Reads the configuration again, at SIGHUP and when a shard wants it. None: SIGHUP ends the program, as ever.
+    pub reread: Option<Reread<C>>,
     /// The other nodes, for a system that runs on several.
     pub neighbours: Option<Neighbours>,
     /// Bounds.
@@ -123,6 +134,12 @@ pub struct Plan<C> {
 /// Over it other clients of a core have waited long enough for somebody to look.
 const STALL: Duration = Duration::from_millis(10);
 
+/// Reads the configuration again, on the main thread.
+///
+/// # Errors
+/// A sentence that says what is wrong with it; nothing changes then.
+pub type Reread<C> = Box<dyn FnMut() -> Result<C, Fatal> + Send>;
+
 /// What is shown the gauges of every core.
 pub type Watch = Box<dyn FnMut(&[Gauges]) + Send>;
 
@@ -138,6 +155,7 @@ impl<C> Plan<C> {
             config,
             node: NodeId(0),
             cores: Vec::new(),
+            pinned: true,
             seed: u64::from_ne_bytes(seed),
             doors: Doors::default(),
             data: None,
@@ -145,6 +163,9 @@ impl<C> Plan<C> {
             keeping: Keeping::default(),
             replays: Replays::Own,
             keeper: None,
+            inheritance: None,
+            hands_over: false,
+            reread: None,
             neighbours: None,
             limits: Limits::default(),
             stamps: false,
@@ -175,6 +196,7 @@ struct Berth<C> {
     chance: Chance,
     limits: Limits,
     stamps: bool,
+    pinned: bool,
     spin: Duration,
     stall: (Duration, fn(&str)),
     name: &'static str,
@@ -187,6 +209,8 @@ struct Berth<C> {
     seats: Arc<Seats>,
     parcels: Receiver<Parcel>,
     controls: Receiver<Control>,
+    configs: Receiver<C>,
+    legacy: Arc<Vec<(CoreId, Vec<u8>)>>,
     reports: Sender<Report>,
 }
 
@@ -198,7 +222,7 @@ struct Berth<C> {
 ///
 /// # Panics
 /// When a shard does: the panic is carried to the caller.
-pub fn run<S>(plan: Plan<S::Config>) -> Result<Vec<S>, Fatal>
+pub fn run<S>(mut plan: Plan<S::Config>) -> Result<Vec<S>, Fatal>
 where
     S: Shard + Send,
     S::Config: Clone + Send,
@@ -206,7 +230,9 @@ where
     S::Heard: rkyv::Portable,
 {
     let cores = chosen_cores(&plan.cores)?;
-    let signals = stop::Signals::take()?;
+    let signals = stop::Signals::take(plan.reread.is_some(), plan.hands_over)?;
+    let legacy = plan.inheritance.as_mut().map(Inheritance::legacy).transpose()?;
+    let legacy = Arc::new(legacy.unwrap_or_default());
     let eras = plan.data.as_deref().map(|data| Eras::open(data, cores.len() as u16, plan.replays));
     let eras = eras.transpose()?;
     let (reports, reported) = flume::unbounded();
@@ -214,14 +240,18 @@ where
     plan.gatherer.attach(&seats);
     let mut keeper = plan.keeper;
     let mut threads = Vec::new();
+    let mut configs = Vec::new();
     for (index, ((cpu, parcels), controls)) in cores.iter().zip(ends.0).zip(ends.1).enumerate() {
         let core = CoreId(index as u16);
+        let (config, config_end) = flume::unbounded();
+        configs.push(config);
         let berth = Berth {
             seat: Seat { node: plan.node, core, cores: cores.len() as u16 },
             config: plan.config.clone(),
             chance: Chance::new(plan.seed).within("core", index as u64),
             limits: plan.limits,
             stamps: plan.stamps,
+            pinned: plan.pinned,
             spin: plan.spin,
             stall: (plan.stall, plan.warn),
             name: plan.name,
@@ -234,13 +264,24 @@ where
             seats: seats.clone(),
             parcels,
             controls,
+            configs: config_end,
+            legacy: legacy.clone(),
             reports: reports.clone(),
         };
         threads.push(start_core::<S>(*cpu, berth)?);
     }
     drop(reports);
-    let outcome =
-        stop::attend(&seats, &reported, signals, cores.len(), plan.drain, plan.on_ready, plan.watch);
+    let affairs = stop::Affairs {
+        seats: &seats,
+        cores: cores.len(),
+        drain: plan.drain,
+        doors: &plan.doors,
+        keeper: keeper.as_ref(),
+        configs,
+        reread: plan.reread,
+        warn: plan.warn,
+    };
+    let outcome = affairs.attend(&reported, &signals, (plan.on_ready, plan.inheritance), plan.watch);
     let mut shards = Vec::new();
     for thread in threads {
         match thread.join() {
@@ -248,10 +289,13 @@ where
             Err(error) => return Err(Fatal { status: 101, sentence: format!("a core ended: {error}") }),
         }
     }
-    if let Some(keeper) = keeper {
-        keeper.wait();
+    match (keeper, &outcome) {
+        // It has another program to keep children for.
+        (Some(keeper), Ok(true)) => drop(keeper),
+        (Some(keeper), Ok(false) | Err(_)) => keeper.wait(),
+        (None, _) => {}
     }
-    outcome.map(|()| shards)
+    outcome.map(|_| shards)
 }
 
 fn chosen_cores(asked: &[usize]) -> Result<Vec<usize>, Fatal> {
@@ -292,7 +336,8 @@ where
     S::Heard: rkyv::Portable,
 {
     // A long preempt timer: with a short one an executor can park while a task is runnable (measured).
-    LocalExecutorBuilder::new(Placement::Fixed(cpu))
+    let placement = if berth.pinned { Placement::Fixed(cpu) } else { Placement::Unbound };
+    LocalExecutorBuilder::new(placement)
         .name(&format!("{}-{}", berth.name, berth.seat.core.0))
         .ring_depth(128)
         .io_memory(64 * 1024)
@@ -324,6 +369,9 @@ where
     };
     let mut shard = S::new(berth.seat, &berth.config, berth.chance);
     let log = open_log(&berth, &mut shard)?;
+    for (core, legacy) in berth.legacy.iter() {
+        shard.on_legacy(*core, legacy);
+    }
     let ring = Ring::new().map_err(|error| machine_lacks("io_uring cannot be set up", error))?;
     let limits = berth.limits;
     let buffers = Buffers::new(&ring, limits.buffers, limits.buffer_bytes)
@@ -351,13 +399,15 @@ where
         counters: Counters::default(),
         stopwatch: Stopwatch::new(berth.seat.core, berth.stall.0, berth.stall.1),
         drained: false,
+        bequeathed: None,
+        wants_reread: false,
         is_ending: false,
         fanout: 0,
         stamps: berth.stamps.then(stamp::template),
         receipt: None,
         said: PhantomData,
     };
-    let mut core = Core::new(shard, io, buffers, berth.controls, berth.reports);
+    let mut core = Core::new(shard, io, buffers, (berth.controls, berth.configs), berth.reports);
     core.start();
     sleep::run(&mut core, berth.spin)
         .await

@@ -37,6 +37,16 @@ impl Children {
         (child, None)
     }
 
+    /// Takes over a child of the program before this one; the sentence says why that cannot be.
+    pub(crate) fn adopt(&mut self, child: ChildId) -> Option<Box<str>> {
+        let Some(seat) = &mut self.seat else {
+            return Some("this program was started without a keeper".into());
+        };
+        seat.adopt(child);
+        self.touched = true;
+        None
+    }
+
     pub(crate) fn signal(&mut self, child: ChildId, signal: Signal) {
         if let Some(seat) = &mut self.seat {
             seat.signal(child, signal);

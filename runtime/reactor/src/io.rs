@@ -94,6 +94,10 @@ pub(crate) struct Io<Said> {
     pub(crate) counters: Counters,
     pub(crate) stopwatch: Stopwatch,
     pub(crate) drained: bool,
+    /// What the shard said that a process that takes over must know, until it is reported.
+    pub(crate) bequeathed: Option<Vec<u8>>,
+    /// The shard wants the configuration to be read again.
+    pub(crate) wants_reread: bool,
     /// The core is over: connections are left with a FIN, not a reset.
     pub(crate) is_ending: bool,
     /// Tells of the event at hand.
@@ -284,6 +288,20 @@ impl<Said: Message> Outbox for Io<Said> {
 
     fn signal(&mut self, child: ChildId, signal: Signal) {
         self.children.signal(child, signal);
+    }
+
+    fn adopt(&mut self, child: ChildId) {
+        if let Some(why) = self.children.adopt(child) {
+            self.happenings.push_back(Happening::Child(child, machine::ChildEvent::Unstarted(why)));
+        }
+    }
+
+    fn bequeath(&mut self, legacy: &[u8]) {
+        self.bequeathed = Some(legacy.to_vec());
+    }
+
+    fn reread(&mut self) {
+        self.wants_reread = true;
     }
 
     fn gather(&mut self, ticket: Ticket) {

@@ -17,7 +17,7 @@ use crate::stall::{Step, spent};
 use crate::store::STORE_TIMER;
 use crate::{clock, link, stamp};
 use flume::{Receiver, Sender};
-use machine::{Blob, ConnId, End, Event, Gauges, Input, Opened, Order, Shard, Why};
+use machine::{Blob, ConnId, End, Event, Input, Opened, Shard, Why};
 use std::collections::VecDeque;
 use std::time::Duration;
 use wire::peer::Message;
@@ -41,10 +41,14 @@ pub(crate) struct Core<S: Shard> {
     /// Input that waits for lanes or the log to drain.
     deferred: VecDeque<Completion>,
     pipe_bytes: Vec<u8>,
-    controls: Receiver<Control>,
-    reports: Sender<Report>,
+    pub(crate) controls: Receiver<Control>,
+    /// As read again, each announced by a control.
+    pub(crate) configs: Receiver<S::Config>,
+    pub(crate) reports: Sender<Report>,
     pub(crate) stopping: bool,
-    drained_told: bool,
+    pub(crate) drained_told: bool,
+    /// Told to accept nothing more, and not yet sure of it.
+    pub(crate) is_deafening: bool,
     /// The eventfd's count lands here.
     wake_word: Box<u64>,
 }
@@ -59,7 +63,7 @@ where
         shard: S,
         io: Io<S::Said>,
         buffers: Buffers,
-        controls: Receiver<Control>,
+        (controls, configs): (Receiver<Control>, Receiver<S::Config>),
         reports: Sender<Report>,
     ) -> Self {
         let batch = Vec::with_capacity(COMPLETIONS_MAX);
@@ -72,9 +76,11 @@ where
             deferred: VecDeque::new(),
             pipe_bytes,
             controls,
+            configs,
             reports,
             stopping: false,
             drained_told: false,
+            is_deafening: false,
             wake_word: Box::new(0),
         }
     }
@@ -112,10 +118,7 @@ where
         if busy {
             self.io.stopwatch.step(Step::Flush);
         }
-        if self.io.drained && !self.drained_told {
-            self.drained_told = true;
-            let _ = self.reports.send(Report::Drained);
-        }
+        self.report();
         busy
     }
 
@@ -158,32 +161,6 @@ where
             }
         }
         fired > 0
-    }
-
-    fn hear_controls(&mut self) -> bool {
-        let mut busy = false;
-        while let Ok(control) = self.controls.try_recv() {
-            busy = true;
-            match control {
-                Control::Gather(to) => {
-                    let mut gauges = Gauges::new();
-                    self.shard.gauges(&mut gauges);
-                    self.io.gauges(&mut gauges);
-                    self.io.say_gauges(to, gauges);
-                }
-                Control::Gathered(number, core, gauges) => self.io.gathered(number, core, gauges),
-                Control::Drain(by) => {
-                    self.io.stop_listening();
-                    self.io.fanout = 0;
-                    self.shard.on_order(self.io.now, Order::Drain { by }, &mut self.io);
-                    spent(&mut self.shard, &mut self.io, Event::Order, 1);
-                }
-                Control::Stop => self.stopping = true,
-                Control::Resolved(conn, found, from) => self.io.resolved(conn, found, from),
-                Control::Accepted(at, fd) => self.io.passed_on(at, fd),
-            }
-        }
-        busy
     }
 
     fn hear_peers(&mut self) -> bool {

@@ -1,5 +1,6 @@
 //! What a core and the keeper say to each other, as bytes: one message a packet, the first byte says which. Both
-//! ends are one program, so there is no version; still, what cannot be read is `None` and not a panic, because the
+//! ends are one program, or a later one that took over and has made sure that it speaks the same
+//! ([`PROTOCOL`](crate::PROTOCOL)); still, what cannot be read is `None` and not a panic, because the
 //! keeper must outlive any confusion of the program.
 
 use machine::{ChildEvent, ChildId, Command, Limit, PipeKind, Signal};
@@ -14,6 +15,8 @@ const STARTED: u8 = 3;
 const UNSTARTED: u8 = 4;
 const EXITED: u8 = 5;
 const KILLED: u8 = 6;
+const ADOPT: u8 = 7;
+const SEAT: u8 = 8;
 
 /// The order in which a packet carries the ends of pipes.
 pub(super) const PIPE_KINDS: [PipeKind; 3] = [PipeKind::Input, PipeKind::Output, PipeKind::Error];
@@ -24,6 +27,10 @@ pub(super) enum Request {
     Spawn(ChildId, Command),
     /// The signal as the kernel counts them.
     Signal(ChildId, i32),
+    /// A child of another seat is this seat's too.
+    Adopt(ChildId),
+    /// The socket beside it is one more seat: for a process that takes over.
+    Seat,
 }
 
 /// What the keeper tells a core. The descriptors of `pipes` travel beside the bytes, in that order.
@@ -77,6 +84,14 @@ pub(super) fn write_signal(child: ChildId, signal: Signal) -> Vec<u8> {
     bytes
 }
 
+pub(super) fn write_adopt(child: ChildId) -> Vec<u8> {
+    begin(ADOPT, child)
+}
+
+pub(super) fn write_seat() -> Vec<u8> {
+    begin(SEAT, ChildId(0))
+}
+
 pub(super) fn read_request(bytes: &[u8]) -> Option<Request> {
     let mut reader = Reader { rest: bytes };
     let kind = reader.byte()?;
@@ -84,6 +99,8 @@ pub(super) fn read_request(bytes: &[u8]) -> Option<Request> {
     let request = match kind {
         SPAWN => Request::Spawn(child, reader.command()?),
         SIGNAL => Request::Signal(child, reader.number()?),
+        ADOPT => Request::Adopt(child),
+        SEAT => Request::Seat,
         _ => return None,
     };
     reader.rest.is_empty().then_some(request)
@@ -280,6 +297,8 @@ mod tests {
             let bytes = write_spawn(ChildId(5), &command);
             assert_eq!(read_request(&bytes), Some(Request::Spawn(ChildId(5), command)));
         }
+        assert_eq!(read_request(&write_adopt(ChildId(7))), Some(Request::Adopt(ChildId(7))));
+        assert_eq!(read_request(&write_seat()), Some(Request::Seat));
         let bytes = write_signal(ChildId(6), Signal::Terminate);
         assert_eq!(read_request(&bytes), Some(Request::Signal(ChildId(6), libc::SIGTERM)));
     }

@@ -29,6 +29,7 @@ pub struct KeeperEvent {
 #[derive(Debug)]
 pub struct KeeperSeat {
     core: CoreId,
+    generation: u16,
     socket: OwnedFd,
     children_made: u64,
     unsent: VecDeque<Unsent>,
@@ -53,9 +54,10 @@ enum Standing {
 }
 
 impl KeeperSeat {
-    pub(super) fn new(core: CoreId, socket: OwnedFd) -> Self {
+    pub(super) fn new(core: CoreId, generation: u16, socket: OwnedFd) -> Self {
         Self {
             core,
+            generation,
             socket,
             children_made: 0,
             unsent: VecDeque::new(),
@@ -73,10 +75,18 @@ impl KeeperSeat {
         self.socket.as_raw_fd()
     }
 
-    /// An id for a child of this core that no other has had: the core in the upper 16 bits, then a count.
+    /// An id for a child of this core that no other has had: the core in the upper 16 bits, then which program of
+    /// those that had this keeper, then a count.
     pub fn next_child(&mut self) -> ChildId {
         self.children_made += 1;
-        ChildId(u64::from(self.core.0) << 48 | self.children_made)
+        ChildId(u64::from(self.core.0) << 48 | u64::from(self.generation) << 32 | self.children_made)
+    }
+
+    /// Asks for a child of another seat to be this one's too. What became of it comes by
+    /// [`receive`](Self::receive): `Started` once more, or `Unstarted` when it is no more.
+    pub fn adopt(&mut self, child: ChildId) {
+        self.alive.insert(child, Standing::Asked);
+        self.queue(child, message::write_adopt(child));
     }
 
     /// How many children of this core have been asked for and not yet ended.
@@ -250,7 +260,7 @@ mod tests {
 
     fn seat() -> (KeeperSeat, OwnedFd) {
         let (ours, theirs) = socket::pair(1 << 16).unwrap();
-        (KeeperSeat::new(CoreId(2), ours), theirs)
+        (KeeperSeat::new(CoreId(2), 0, ours), theirs)
     }
 
     fn command(arg: String) -> Command {

@@ -7,22 +7,22 @@ use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// The most descriptors beside one packet: one for each standard stream.
-pub(super) const DESCRIPTORS_MAX: usize = 3;
+pub(crate) const DESCRIPTORS_MAX: usize = 3;
 
 /// What a packet brought.
 #[derive(Debug)]
-pub(super) struct Packet {
+pub(crate) struct Packet {
     /// How many bytes of the buffer it filled; 0 when the other side is gone.
-    pub(super) length: usize,
+    pub(crate) length: usize,
     /// What came beside it.
-    pub(super) descriptors: Vec<OwnedFd>,
+    pub(crate) descriptors: Vec<OwnedFd>,
 }
 
 /// Room for a control message of [`DESCRIPTORS_MAX`] descriptors, aligned as the kernel's headers want it.
 type Control = [u64; 8];
 
 /// A pair of sockets, close-on-exec and nonblocking, with as much of this buffer as the system allows.
-pub(super) fn pair(buffer: usize) -> io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn pair(buffer: usize) -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends: [RawFd; 2] = [-1; 2];
     let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: socketpair writes two descriptors, into `ends`.
@@ -46,7 +46,7 @@ pub(super) fn pair(buffer: usize) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Sends one packet, without waiting. The other side gets duplicates of the descriptors.
-pub(super) fn send(socket: &OwnedFd, bytes: &[u8], descriptors: &[OwnedFd]) -> io::Result<()> {
+pub(crate) fn send(socket: &OwnedFd, bytes: &[u8], descriptors: &[OwnedFd]) -> io::Result<()> {
     assert!(descriptors.len() <= DESCRIPTORS_MAX);
     let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let mut control: Control = [0; 8];
@@ -80,7 +80,7 @@ pub(super) fn send(socket: &OwnedFd, bytes: &[u8], descriptors: &[OwnedFd]) -> i
 
 /// Receives one packet, without waiting. Bytes over the buffer's length are lost, and so are descriptors for which
 /// this process has no room.
-pub(super) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Packet> {
+pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Packet> {
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let mut control: Control = [0; 8];
     // SAFETY: a msghdr of zeros is a valid, empty one.
@@ -121,7 +121,7 @@ fn descriptors_of(header: &libc::msghdr) -> Vec<OwnedFd> {
 }
 
 /// The result of a system call that says -1 when it fails.
-pub(super) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 

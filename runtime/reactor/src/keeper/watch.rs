@@ -39,10 +39,10 @@ struct Seat {
     answers: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
 }
 
-#[derive(Clone, Copy)]
 struct Owned {
     child: ChildId,
-    core: usize,
+    /// The seat that asked for it, and those that adopted it, while they are there.
+    owners: Vec<usize>,
 }
 
 /// How a process ended.
@@ -171,16 +171,18 @@ impl Watch {
     fn take_requests(&mut self, core: usize) {
         for _ in 0..REQUESTS_A_ROUND {
             let Some(seat) = &self.seats[core] else { return };
-            let length = match socket::receive(&seat.socket, &mut self.buffer) {
-                Ok(packet) => packet.length,
+            let (length, descriptors) = match socket::receive(&seat.socket, &mut self.buffer) {
+                Ok(packet) => (packet.length, packet.descriptors),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return,
-                    _ => 0,
+                    _ => (0, Vec::new()),
                 },
             };
             match message::read_request(&self.buffer[..length]) {
                 Some(Request::Spawn(child, command)) => self.start(core, child, &command),
                 Some(Request::Signal(child, signal)) => self.signal(child, signal),
+                Some(Request::Adopt(child)) => self.adopt(core, child),
+                Some(Request::Seat) => descriptors.into_iter().for_each(|socket| self.seat(socket)),
                 None => return self.leave(core),
             }
         }
@@ -194,7 +196,7 @@ impl Watch {
         };
         match started {
             Ok(started) => {
-                self.children.insert(started.pid, Owned { child, core });
+                self.children.insert(started.pid, Owned { child, owners: vec![core] });
                 self.pids.insert(child, started.pid);
                 let (pipes, ends) = started.pipes.into_iter().unzip();
                 let what = ChildEvent::Started { pid: started.pid.unsigned_abs() };
@@ -213,11 +215,36 @@ impl Watch {
         }
     }
 
-    /// A core whose socket has ended has nobody who could name its children: they end.
+    /// One more seat; places of those that left are taken again.
+    fn seat(&mut self, socket: OwnedFd) {
+        let seat = Some(Seat { socket, answers: VecDeque::new() });
+        match self.seats.iter().position(Option::is_none) {
+            Some(free) => self.seats[free] = seat,
+            None => self.seats.push(seat),
+        }
+    }
+
+    fn adopt(&mut self, core: usize, child: ChildId) {
+        let owned = self.pids.get(&child).and_then(|pid| Some((*pid, self.children.get_mut(pid)?)));
+        let what = match owned {
+            Some((pid, owned)) => {
+                if !owned.owners.contains(&core) {
+                    owned.owners.push(core);
+                }
+                ChildEvent::Started { pid: pid.unsigned_abs() }
+            }
+            None => ChildEvent::Unstarted("it ended before it was taken over".into()),
+        };
+        self.answer(core, Answer { child, what, pipes: Vec::new() }, Vec::new());
+    }
+
+    /// A seat whose socket has ended has nobody who could name its children: those that nobody else owns end.
     fn leave(&mut self, core: usize) {
         self.seats[core] = None;
-        for (pid, owned) in &self.children {
-            if owned.core == core {
+        for (pid, owned) in &mut self.children {
+            let had = owned.owners.len();
+            owned.owners.retain(|owner| *owner != core);
+            if owned.owners.is_empty() && had > 0 {
                 kill_group(*pid, libc::SIGKILL);
             }
         }
@@ -265,7 +292,13 @@ impl Watch {
                 Death::Exited(status) => ChildEvent::Exited(status),
                 Death::Killed(signal) => ChildEvent::Killed(signal),
             };
-            self.answer(owned.core, Answer { child: owned.child, what, pipes: Vec::new() }, Vec::new());
+            for owner in owned.owners {
+                self.answer(
+                    owner,
+                    Answer { child: owned.child, what: what.clone(), pipes: Vec::new() },
+                    Vec::new(),
+                );
+            }
         }
     }
 
