@@ -6,8 +6,9 @@
 use crate::config::{Config, KeyFrom};
 use crate::fleet::Fleet;
 use crate::fleet::replica::Replica;
-use crate::spread::{Key, Ring, Seat, Way, Why, slots512::Pair};
+use crate::spread::{Key, MEMBERS_MAX, Ring, Seat, Way, Why, slots512, slots512::Pair};
 use crate::view::View;
+use hdrhistogram::Histogram;
 use machine::{Gauges, Instant, Stream};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -40,6 +41,8 @@ pub enum Page {
     Explain(String),
     /// `POST /kill?hostname=NAME`.
     Kill(String),
+    /// `POST /reload`.
+    Reload,
     /// No such path; with what there is.
     Unknown,
     /// The path is there, the method is not.
@@ -48,14 +51,24 @@ pub enum Page {
     Wrong(&'static str),
 }
 
+/// What there is.
+pub const PATHS: &str = "There are /, /explain, /distribution, /replicas, /metrics, /healthz, and to be posted /kill and /reload; \
+                         and /rep, /add and /rm";
+
+/// `{"message":{"held_back":[…]},"status":"successful"}`: what was changed and waits for the next start.
+#[must_use]
+pub fn reloaded(config: &Config) -> String {
+    line(&json!({ "message": { "held_back": config.held_back }, "status": "successful" }))
+}
+
 /// Reads a request's method and target.
 #[must_use]
 pub fn page(method: &str, target: &str) -> Page {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let is_read = matches!(method, "GET" | "HEAD");
     match path {
-        "/" | "/page.css" | "/page.js" | "/metrics" | "/healthz" | "/distribution" | "/replicas"
-        | "/explain"
+        "/" | "/page.css" | "/page.js" | "/kit.css" | "/kit.js" | "/icon.svg" | "/metrics" | "/healthz"
+        | "/distribution" | "/replicas" | "/explain"
             if !is_read =>
         {
             Page::Method
@@ -63,6 +76,9 @@ pub fn page(method: &str, target: &str) -> Page {
         "/" => Page::Fixed(PAGE, "text/html; charset=utf-8"),
         "/page.css" => Page::Fixed(STYLE, "text/css; charset=utf-8"),
         "/page.js" => Page::Fixed(SCRIPT, "text/javascript; charset=utf-8"),
+        "/kit.css" => kit(&web::STYLE),
+        "/kit.js" => kit(&web::SCRIPT),
+        "/icon.svg" => kit(&web::ICON),
         "/healthz" => Page::Fixed("ok\n", "text/plain"),
         "/metrics" => Page::Metrics,
         "/distribution" => Page::Distribution,
@@ -71,9 +87,15 @@ pub fn page(method: &str, target: &str) -> Page {
         "/kill" if method == "POST" => {
             parameter(query, "hostname").map_or(Page::Wrong("say which: /kill?hostname=NAME"), Page::Kill)
         }
-        "/kill" => Page::Method,
+        "/reload" if method == "POST" => Page::Reload,
+        "/kill" | "/reload" => Page::Method,
         _ => Page::Unknown,
     }
+}
+
+/// A file of the page kit.
+fn kit(asset: &'static web::Asset) -> Page {
+    Page::Fixed(std::str::from_utf8(asset.bytes).unwrap_or_default(), asset.media)
 }
 
 fn parameter(query: &str, name: &str) -> Option<String> {
@@ -88,8 +110,14 @@ pub fn counter(name: &str) -> String {
     format!("balancer_answered_total{{replica=\"{name}\"}}")
 }
 
+/// The name of how many replicas serve.
+pub const HEALTHY: &str = "balancer_replicas_healthy";
+/// The name of how many there should be.
+pub const REPLICAS: &str = "balancer_replicas";
 /// The name of the latencies.
 pub const LATENCIES: &str = "balancer_request_us";
+/// The name of those of the last seconds.
+pub const RECENT: &str = "balancer_recent_request_us";
 
 fn sum(gauges: &[Gauges], name: &str) -> i64 {
     gauges.iter().map(|each| each.number(name)).sum()
@@ -159,7 +187,14 @@ fn round(share: f64) -> f64 {
 
 /// All that the page shows, in one answer.
 #[must_use]
-pub fn replicas(config: &Config, fleet: &Fleet, view: &mut View, gauges: &[Gauges], now: Instant) -> String {
+pub fn replicas(
+    config: &Config,
+    fleet: &Fleet,
+    view: &mut View,
+    rings: &mut Rings,
+    gauges: &[Gauges],
+    now: Instant,
+) -> String {
     let shares = shares(fleet, view, gauges);
     let mut entries: Vec<Value> = shares.iter().map(|share| json!(share)).collect();
     for (entry, replica) in entries.iter_mut().zip(listed(fleet)) {
@@ -170,25 +205,48 @@ pub fn replicas(config: &Config, fleet: &Fleet, view: &mut View, gauges: &[Gauge
         entry["at"] = json!(replica.at.as_ref().map(ToString::to_string));
         entry["trouble"] = json!(replica.trouble);
     }
-    let mut latencies = gauges.iter().filter_map(|each| each.distribution(LATENCIES));
-    let merged = latencies.next().cloned().map(|mut merged| {
-        latencies.for_each(|other| merged.add(other).expect("one range on every core"));
-        merged
-    });
-    let at = |percentile| merged.as_ref().map_or(0, |merged| merged.value_at_percentile(percentile));
+    let (recent, ever) = (merged(gauges, RECENT), merged(gauges, LATENCIES));
+    let at = |of: &Option<Histogram<u64>>, part| of.as_ref().map_or(0, |of| of.value_at_quantile(part));
     let failures: i64 = ["502", "503", "504"].iter().map(|status| sum(gauges, &failed(status))).sum();
     line(&json!({
         "replicas": entries,
-        "ring": config.way.name(),
+        "ring": shown(config.way, entries.len()),
+        "key": match &config.key {
+            KeyFrom::RequestId => "a random request id".to_owned(),
+            KeyFrom::Path => "the path".to_owned(),
+            KeyFrom::Header(name) => format!("the header {name}"),
+            KeyFrom::ClientIp => "the client's address".to_owned(),
+        },
         "requests": sum(gauges, "balancer_requests_total"),
         "retries": sum(gauges, "balancer_retries_total"),
         "failed": failures,
         "clients": sum(gauges, "balancer_clients"),
         "waiting": sum(gauges, "balancer_waiting"),
-        "p50_us": at(50.0),
-        "p99_us": at(99.0),
-        "rings": others(&listed(fleet).map(|each| &*each.name).collect::<Vec<_>>()),
+        "p50_us": at(&recent, 0.5),
+        "p99_us": at(&recent, 0.99),
+        "p99_ever_us": at(&ever, 0.99),
+        "held_back": config.held_back,
+        "rings": rings.of(&listed(fleet).map(|each| &*each.name).collect::<Vec<_>>()),
     }))
+}
+
+/// A distribution of all cores together.
+fn merged(gauges: &[Gauges], name: &str) -> Option<Histogram<u64>> {
+    let mut all = gauges.iter().filter_map(|each| each.distribution(name));
+    let mut merged = all.next().cloned()?;
+    all.for_each(|other| merged.add(other).expect("one range on every core"));
+    Some(merged)
+}
+
+/// The ring of this program, as [`others`] names it.
+fn shown(way: Way, members: usize) -> &'static str {
+    match way {
+        Way::Best if members > MEMBERS_MAX => "maglev",
+        Way::Best | Way::Rendezvous | Way::Maglev | Way::TwoChoices => way.name(),
+        Way::Slots512(Pair::Plain) => "slots512, pair 0",
+        Way::Slots512(Pair::Primes) => "slots512, pair 1",
+        Way::Slots512(Pair::Sha256) => "slots512, pair 2",
+    }
 }
 
 /// The name under which failures of that status are counted.
@@ -197,17 +255,37 @@ pub fn failed(status: &str) -> String {
     format!("balancer_failed_total{{status=\"{status}\"}}")
 }
 
-/// What every ring would give the same replicas: so that the classic one's fault is seen beside the others.
+/// What every ring would give the same replicas: so that the classic one's fault is seen beside the others. Worked out
+/// once for each set of replicas, because filling a table takes milliseconds that clients would wait.
+#[derive(Debug, Default)]
+pub struct Rings {
+    names: Vec<Box<str>>,
+    shares: Value,
+}
+
+impl Rings {
+    fn of(&mut self, names: &[&str]) -> Value {
+        if self.shares.is_null() || !self.names.iter().map(|name| &**name).eq(names.iter().copied()) {
+            self.names = names.iter().map(|name| (*name).into()).collect();
+            self.shares = others(names);
+        }
+        self.shares.clone()
+    }
+}
+
 fn others(names: &[&str]) -> Value {
     let ways = [
         ("rendezvous", Way::Rendezvous),
         ("maglev", Way::Maglev),
+        ("p2c", Way::TwoChoices),
         ("slots512, pair 0", Way::Slots512(Pair::Plain)),
         ("slots512, pair 1", Way::Slots512(Pair::Primes)),
+        ("slots512, pair 2", Way::Slots512(Pair::Sha256)),
     ];
     let shares = |way: Way| -> Vec<f64> {
         let mut ring = Ring::new(way);
-        (0..).zip(names).for_each(|(seat, name)| ring.join(name, Seat(seat)));
+        let room = if matches!(way, Way::Slots512(_)) { slots512::REPLICAS_MAX } else { names.len() };
+        (0..).zip(names).take(room).for_each(|(seat, name)| ring.join(name, Seat(seat)));
         ring.shares().into_iter().map(round).collect()
     };
     Value::Object(ways.iter().map(|(name, way)| ((*name).to_owned(), json!(shares(*way)))).collect())

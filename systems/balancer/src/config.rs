@@ -165,6 +165,8 @@ pub struct Config {
     pub telling: Telling,
     /// Bounds of heads and bodies.
     pub limits: http::Limits,
+    /// What was changed in the configuration and cannot change while the program runs: a sentence each.
+    pub held_back: Vec<Box<str>>,
 }
 
 impl Config {
@@ -188,6 +190,7 @@ impl Config {
             waits: Waits::default(),
             telling: Telling { x_forwarded: true, forwarded: false, via: true },
             limits: http::Limits::default(),
+            held_back: Vec::new(),
         }
     }
 }

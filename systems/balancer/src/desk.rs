@@ -5,6 +5,7 @@
 use crate::config::{Config, Driver};
 use crate::docker::{self, Engine};
 use crate::fleet::{Act, Asker, Fleet};
+use crate::forward::{Answered, Forwards};
 use crate::peer::{Said, Tenancy, conn_bits};
 use crate::probe::{News, Probes};
 use machine::{Chance, Command, ConnId, CoreId, End, Input, Instant, Now, Outbox, Seat};
@@ -19,6 +20,10 @@ pub struct Desk {
     /// Connections that look at replicas.
     probes: Probes,
     engine: Option<Engine>,
+    /// Requests that another process answers now.
+    forwards: Forwards,
+    /// It does, and clients of ours are told its words.
+    is_succeeded: bool,
     epoch: u64,
     /// Cores that have nothing in flight any more, when the program ends.
     quiet: u16,
@@ -35,12 +40,25 @@ impl Desk {
             Driver::Process { .. } | Driver::Static(_) => None,
         };
         let config = config.clone();
-        Self { seat, config, fleet, probes: Probes::default(), engine, epoch: 0, quiet: 0, is_ended: false }
+        Self {
+            seat,
+            config,
+            fleet,
+            probes: Probes::default(),
+            engine,
+            forwards: Forwards::default(),
+            is_succeeded: false,
+            epoch: 0,
+            quiet: 0,
+            is_ended: false,
+        }
     }
 
     /// The world is there.
     pub fn begin(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
         if let Some(engine) = &mut self.engine {
+            let kept = self.fleet.replicas().iter().filter_map(|each| each.container.clone());
+            engine.keep(kept.collect());
             engine.begin(now, out);
         }
         self.fleet.begin(now);
@@ -60,6 +78,10 @@ impl Desk {
         input: &mut Input<'_>,
         out: &mut impl Outbox<Said = Said>,
     ) {
+        if self.forwards.has(conn) {
+            let answered = self.forwards.on_bytes(conn, input, out);
+            return self.pass_back(answered, out);
+        }
         match &mut self.engine {
             Some(engine) if engine.has(conn) => {
                 engine.on_bytes(now, conn, input, out);
@@ -74,6 +96,10 @@ impl Desk {
 
     /// Their side ended, in whatever way.
     pub fn on_end(&mut self, now: Now, conn: ConnId, _: End, out: &mut impl Outbox<Said = Said>) {
+        if self.forwards.has(conn) {
+            let answered = self.forwards.on_end(conn, out);
+            return self.pass_back(answered, out);
+        }
         match &mut self.engine {
             Some(engine) if engine.has(conn) => {
                 engine.on_end(now, conn, out);
@@ -90,6 +116,17 @@ impl Desk {
     pub fn reload(&mut self, config: &Config) {
         self.config = config.clone();
         self.fleet.reload(config);
+    }
+
+    /// The program ends. When another process has taken over, that one answers what only the truth can answer.
+    pub fn drain(&mut self) {
+        self.is_succeeded = self.fleet.is_given();
+    }
+
+    fn pass_back(&self, answered: Option<Answered>, out: &mut impl Outbox<Said = Said>) {
+        if let Some(Answered { asker, status, text }) = answered {
+            out.tell(asker.core, Said::Answers { conn: conn_bits(asker.conn), status, body: text }, None);
+        }
     }
 
     /// A core has nothing in flight any more. When all have said so, replicas end.
@@ -147,10 +184,15 @@ impl Desk {
         loop {
             let acts = self.fleet.acts();
             if acts.is_empty() {
-                return;
+                break;
             }
             for act in acts {
                 self.act(now, act, out);
+            }
+        }
+        if self.is_succeeded {
+            for held in self.fleet.held() {
+                self.forwards.ask(&self.config, &held, now, out);
             }
         }
     }
@@ -177,6 +219,7 @@ impl Desk {
             }
             Act::Forget(tenancy) => self.probes.forget(tenancy, out),
             Act::Signal(child, signal) => out.signal(child, signal),
+            Act::Adopt(child) => out.adopt(child),
             Act::Tell(tenancy, change) => {
                 let (seat, life, epoch) = (tenancy.seat.0, tenancy.life, self.epoch);
                 self.epoch += 1;

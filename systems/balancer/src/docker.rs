@@ -117,6 +117,8 @@ pub struct Engine {
     obstacle: Option<String>,
     /// Starts that wait for it.
     waiting: Vec<(Tenancy, Box<str>)>,
+    /// Containers of the process before this one that go on.
+    kept: Vec<Box<str>>,
     /// When containers were started, by id: those that are young.
     young: BTreeMap<Box<str>, Instant>,
     /// When events are to be asked for again.
@@ -139,11 +141,17 @@ impl Engine {
             preparation: Preparation::None,
             obstacle: None,
             waiting: Vec::new(),
+            kept: Vec::new(),
             young: BTreeMap::new(),
             listen_at: None,
             deaf_since: None,
             news: Vec::new(),
         }
+    }
+
+    /// Those are not left over: they were handed over.
+    pub fn keep(&mut self, containers: Vec<Box<str>>) {
+        self.kept = containers;
     }
 
     /// What was heard since this was asked last.

@@ -7,6 +7,7 @@
 //! look over all of them ([`Fleet::tick`]).
 
 mod additions;
+mod legacy;
 pub mod replica;
 mod start;
 mod watch;
@@ -18,6 +19,8 @@ use crate::names;
 use crate::peer::{Change, Tenancy};
 use crate::spread::{Seat, Way, slots512};
 use additions::Addition;
+use legacy::Handing;
+pub use legacy::Held;
 use machine::{Address, Chance, ChildId, ConnId, CoreId, Instant, Now, Signal, Stream};
 use replica::{Beat, Replica, State};
 
@@ -47,6 +50,8 @@ pub enum Act {
     Forget(Tenancy),
     /// Signal a child.
     Signal(ChildId, Signal),
+    /// A child of the process before this one is ours.
+    Adopt(ChildId),
     /// Tell every core.
     Tell(Tenancy, Change),
     /// Answer a client.
@@ -69,6 +74,12 @@ pub struct Fleet {
     names: Stream,
     acts: Vec<Act>,
     is_ending: bool,
+    handing: Handing,
+    /// Replicas that another process owns too.
+    handed: Vec<Replica>,
+    held: Vec<Held>,
+    /// The first replicas are those of the process before this one.
+    is_heir: bool,
 }
 
 impl Fleet {
@@ -93,6 +104,10 @@ impl Fleet {
             names: chance.stream("names"),
             acts: Vec::new(),
             is_ending: false,
+            handing: Handing::default(),
+            handed: Vec::new(),
+            held: Vec::new(),
+            is_heir: false,
         }
     }
 
@@ -112,8 +127,12 @@ impl Fleet {
         self.replicas.iter().filter(|each| each.is_listed()).map(|each| &*each.name)
     }
 
-    /// The first replicas, `Server-1` and on.
+    /// The first replicas, `Server-1` and on, or those of the process before this one.
     pub fn begin(&mut self, now: Now) {
+        if self.is_heir {
+            self.go_on(now.at);
+            return self.tick(now.at);
+        }
         for number in 1..=self.config.replicas {
             self.seat(&names::first(number), None, now.at);
         }
@@ -135,6 +154,14 @@ impl Fleet {
 
     /// A client asks.
     pub fn ask(&mut self, now: Now, asker: Asker, verb: Verb, is_json: bool, body: &[u8]) {
+        let waits = match self.handing {
+            Handing::No => false,
+            Handing::Wanted => verb != Verb::List,
+            Handing::Given => true,
+        };
+        if waits {
+            return self.held.push(Held { asker, verb, is_json, body: body.to_vec() });
+        }
         let outcome = match verb {
             Verb::List => {
                 self.answer_list(asker);

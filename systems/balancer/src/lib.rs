@@ -23,6 +23,7 @@ pub mod control;
 pub mod desk;
 pub mod docker;
 pub mod fleet;
+mod forward;
 pub mod names;
 pub mod peer;
 pub mod probe;

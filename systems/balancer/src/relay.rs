@@ -28,11 +28,14 @@ use budget::Budget;
 use client::Client;
 pub(crate) use client::{Door, Ours};
 pub(crate) use heads::Origin;
-use machine::{Chance, ConnId, Outbox, Seat, Stream};
+use machine::{Chance, ConnId, Now, Outbox, Seat, Stream};
 use places::Places;
 use std::collections::VecDeque;
 use tally::Tally;
 use upstream::Upstream;
+
+/// How long a client may idle that could still ask, when another process has taken over.
+const LINGER: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Bytes that may be in a buffer that is kept for the next request; a larger one is given back.
 const BUFFER_KEPT_MAX: usize = 16 * 1024;
@@ -92,9 +95,12 @@ impl Relay {
         }
     }
 
-    /// Bounds and waits are the new ones from now on; ring and doors stay.
-    pub(crate) fn reload(&mut self, config: &Config) {
+    /// Ring, bounds and waits are the new ones from now on.
+    pub(crate) fn reload(&mut self, config: &Config, seat: Seat) {
         self.config = config.clone();
+        self.view.reload(config, seat.core.0, seat.cores);
+        // More may be in flight than before.
+        self.freed.extend(self.view.members().map(|(seat, _)| seat));
     }
 
     /// Requests of ours that have come since the last call.
@@ -124,8 +130,10 @@ impl Relay {
         self.upstreams.len()
     }
 
-    /// No connection gets another request: each ends with the one it has.
-    pub(crate) fn drain(&mut self, out: &mut impl Outbox<Said = Said>) {
+    /// No connection gets another request: each ends with the one it has. When another process has taken over, one
+    /// that is idle gets a last one, if it asks soon: who was told by an answer that the connection ends loses nothing,
+    /// and who sends a request into one that is just being closed does.
+    pub(crate) fn drain(&mut self, now: Now, is_succeeded: bool, out: &mut impl Outbox<Said = Said>) {
         self.is_draining = true;
         let idle: Vec<ConnId> = self
             .clients
@@ -133,7 +141,12 @@ impl Relay {
             .filter(|(_, client)| client.phase == client::Phase::Idle && !client.reader.has_begun())
             .map(|(conn, _)| conn)
             .collect();
-        idle.into_iter().for_each(|conn| self.drop_client(conn, machine::Close::Flushed, out));
+        for conn in idle {
+            match is_succeeded {
+                true => self.wait(conn, now.at + LINGER, out),
+                false => self.drop_client(conn, machine::Close::Flushed, out),
+            }
+        }
     }
 
     /// Whether some wait for whom nobody is there.
@@ -143,7 +156,7 @@ impl Relay {
 
     /// Lets those that wait go on where there is room now. After every event, so that nothing goes on in the midst of
     /// another's end.
-    pub(crate) fn pump_freed(&mut self, now: machine::Now, out: &mut impl Outbox<Said = Said>) {
+    pub(crate) fn pump_freed(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
         while let Some(seat) = self.freed.pop() {
             self.pump(now, seat, out);
         }

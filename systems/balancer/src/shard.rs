@@ -13,8 +13,8 @@ use crate::relay::{Door, Ours, Relay, Wanted};
 use crate::spread::{Seat as ReplicaSeat, Way};
 use crate::view::Stance;
 use machine::{
-    Blob, Chance, ChildEvent, ChildId, ConnId, CoreId, End, Gauges, Input, ListenerId, Listening, Now,
-    Opened, Order, Outbox, Peer, Seat, Shard, Stream, Ticket, TimerId,
+    Blob, Chance, ChildEvent, ChildId, ConnId, CoreId, End, Gauges, Input, Instant, ListenerId, Listening,
+    Now, Opened, Order, Outbox, Peer, Seat, Shard, Stream, Ticket, TimerId,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -51,9 +51,17 @@ pub struct Balancer {
     /// Requests on the admin port that wait until all cores have counted.
     gathering: BTreeMap<u64, (ConnId, Page)>,
     next_gathering: u64,
+    /// Requests on the admin port that wait until the configuration was read again.
+    reloading: Vec<ConnId>,
+    /// What the page shows of all rings.
+    rings: admin::Rings,
     draws: Stream,
+    /// When [`FLEET`] will come.
+    next_tick: Option<Instant>,
     /// Whether [`STRANDED`] will come.
     is_looking: bool,
+    /// Another process knows what this one knew.
+    is_bequeathed: bool,
     is_draining: bool,
     is_quiet: bool,
     is_drained: bool,
@@ -75,12 +83,48 @@ impl Shard for Balancer {
             holders: Vec::new(),
             gathering: BTreeMap::new(),
             next_gathering: 0,
+            reloading: Vec::new(),
+            rings: admin::Rings::default(),
             draws: chance.stream("draws"),
+            next_tick: None,
             is_looking: false,
+            is_bequeathed: false,
             is_draining: false,
             is_quiet: false,
             is_drained: false,
         }
+    }
+
+    fn on_legacy(&mut self, _: CoreId, legacy: &[u8]) {
+        if let Some(desk) = &mut self.desk {
+            desk.fleet.inherit(legacy);
+        }
+    }
+
+    fn on_hand_over(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        match &mut self.desk {
+            Some(desk) => desk.fleet.hand_over(),
+            None => {
+                self.is_bequeathed = true;
+                out.bequeath(&[]);
+            }
+        }
+        self.settle(now, out);
+    }
+
+    fn on_take_back(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        self.is_bequeathed = false;
+        if let Some(desk) = &mut self.desk {
+            desk.fleet.resume(now);
+        }
+        self.settle(now, out);
+    }
+
+    fn on_unread(&mut self, now: Now, why: &str, out: &mut impl Outbox<Said = Said>) {
+        for conn in core::mem::take(&mut self.reloading) {
+            self.relay.answer(now, conn, 400, admin::JSON, control::failure(why).as_bytes(), out);
+        }
+        self.settle(now, out);
     }
 
     fn on_start(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
@@ -176,12 +220,14 @@ impl Shard for Balancer {
     fn on_timer(&mut self, now: Now, timer: TimerId, out: &mut impl Outbox<Said = Said>) {
         match timer {
             FLEET => {
+                self.next_tick = None;
                 if let Some(desk) = &mut self.desk {
                     desk.tick(now, out);
                 }
             }
             SWEEP => {
                 self.relay.sweep(now, out);
+                self.relay.tally.age();
                 out.wake(SWEEP, Some(now.at + SWEEP_EVERY));
             }
             WARM => {
@@ -227,11 +273,14 @@ impl Shard for Balancer {
         let (fleet, view) = (&desk.fleet, &mut self.relay.view);
         let (kind, text) = match page {
             Page::Distribution => (admin::JSON, admin::distribution(fleet, view, gauges)),
-            Page::Replicas => (admin::JSON, admin::replicas(&self.config, fleet, view, gauges, now.at)),
+            Page::Replicas => {
+                (admin::JSON, admin::replicas(&self.config, fleet, view, &mut self.rings, gauges, now.at))
+            }
             Page::Metrics
             | Page::Fixed(..)
             | Page::Explain(_)
             | Page::Kill(_)
+            | Page::Reload
             | Page::Unknown
             | Page::Method
             | Page::Wrong(_) => (admin::METRICS, Gauges::prometheus(gauges)),
@@ -244,14 +293,21 @@ impl Shard for Balancer {
         match order {
             Order::Reload(config) => {
                 self.config = config.clone();
-                self.relay.reload(config);
+                self.relay.reload(config, self.seat);
                 if let Some(desk) = &mut self.desk {
                     desk.reload(config);
+                }
+                let text = admin::reloaded(config);
+                for conn in core::mem::take(&mut self.reloading) {
+                    self.relay.answer(now, conn, 200, admin::JSON, text.as_bytes(), out);
                 }
             }
             Order::Drain { by } => {
                 self.is_draining = true;
-                self.relay.drain(out);
+                if let Some(desk) = &mut self.desk {
+                    desk.drain();
+                }
+                self.relay.drain(now, self.is_bequeathed, out);
                 if self.desk.is_some() {
                     let span = by.since(now.at);
                     out.wake(LAST, Some(now.at + span.saturating_sub(LAST_CALL.min(span / 2))));
@@ -284,11 +340,14 @@ impl Shard for Balancer {
             let count = tally.of(ReplicaSeat(seat as u16));
             into.counter(admin::counter(name), "requests answered by a replica", count);
         }
-        into.spread(
-            admin::LATENCIES,
-            "from a request's head to its answer's end, in microseconds",
-            &tally.latencies,
-        );
+        if let Some(desk) = &self.desk {
+            let healthy = desk.fleet.replicas().iter().filter(|each| each.is_listed() && each.state.serves());
+            into.level(admin::HEALTHY, "replicas that serve", healthy.count() as i64);
+            into.level(admin::REPLICAS, "replicas that there should be", desk.fleet.listed().count() as i64);
+        }
+        let (recent, ever) = tally.latencies();
+        into.spread(admin::RECENT, "the same of the last five to ten seconds", &recent);
+        into.spread(admin::LATENCIES, "from a request's head to its answer's end, in microseconds", &ever);
     }
 }
 
@@ -316,8 +375,16 @@ impl Balancer {
             out.tell(KEEPER, Said::Quiet, None);
         }
         if let Some(desk) = &mut self.desk {
+            if let Some(legacy) = desk.fleet.bequest() {
+                self.is_bequeathed = true;
+                out.bequeath(legacy.as_bytes());
+            }
             desk.work(now, out);
-            out.wake(FLEET, desk.next_tick());
+            let next = desk.next_tick();
+            if next != self.next_tick {
+                self.next_tick = next;
+                out.wake(FLEET, next);
+            }
         }
         let is_ended = self.desk.as_ref().is_none_or(Desk::is_ended);
         if self.is_quiet && is_ended && !self.is_drained {
@@ -355,11 +422,11 @@ impl Balancer {
                     false => (404, admin::JSON, control::failure("There is no replica of that name")),
                 }
             }
-            Page::Unknown => (
-                404,
-                admin::JSON,
-                control::failure("There are /, /explain, /distribution, /replicas, /metrics and /healthz"),
-            ),
+            Page::Reload => {
+                self.reloading.push(conn);
+                return out.reread();
+            }
+            Page::Unknown => (404, admin::JSON, control::failure(admin::PATHS)),
             Page::Method => (405, admin::JSON, control::failure("Method not allowed")),
             Page::Wrong(words) => (400, admin::JSON, control::failure(words)),
             Page::Metrics | Page::Distribution | Page::Replicas => {

@@ -47,6 +47,12 @@ pub struct Member {
     warming_since: Option<Instant>,
 }
 
+/// A core's part of what may be in flight to a replica.
+fn part(max: u32, core: u16, cores: u16) -> u32 {
+    let (each, rest) = (max / u32::from(cores), max % u32::from(cores));
+    each + u32::from(u32::from(core) < rest)
+}
+
 /// The replicas of one core.
 #[derive(Debug)]
 pub struct View {
@@ -65,8 +71,7 @@ impl View {
     /// Nobody. A core has its part of what may be in flight to a replica.
     #[must_use]
     pub fn new(config: &Config, core: u16, cores: u16) -> Self {
-        let (each, rest) = (config.replica_max / u32::from(cores), config.replica_max % u32::from(cores));
-        let max = each + u32::from(u32::from(core) < rest);
+        let max = part(config.replica_max, core, cores);
         let (factor, slow_start) = (config.load_factor, config.waits.slow_start);
         let ring = Ring::new(config.way);
         Self {
@@ -79,6 +84,24 @@ impl View {
             factor,
             slow_start,
             warming: 0,
+        }
+    }
+
+    /// Bounds and ring are those of this configuration from now on.
+    pub fn reload(&mut self, config: &Config, core: u16, cores: u16) {
+        self.max = part(config.replica_max, core, cores);
+        (self.factor, self.slow_start) = (config.load_factor, config.waits.slow_start);
+        for load in &mut self.loads {
+            load.max = self.max;
+        }
+        if config.way != self.ring.way() {
+            let members: Vec<Seat> = self.ring.members().collect();
+            self.ring = Ring::new(config.way);
+            for seat in members {
+                if let Some(member) = self.members.get(seat.index()).and_then(Option::as_ref) {
+                    self.ring.join(&member.name, seat);
+                }
+            }
         }
     }
 

@@ -1,5 +1,8 @@
 //! The program `balancer`: its options, and what they mean.
 
+mod reload;
+mod typed;
+
 use crate::options::{self, Common};
 use crate::sweep::{self, Sweep};
 use crate::values::span;
@@ -8,14 +11,19 @@ use balancer::config::{Docker, Driver, KeyFrom, Telling, Waits, Watching};
 use balancer::replica::{self, Replica};
 use balancer::spread::Way;
 use balancer::spread::slots512::Pair;
-use balancer::{Balancer, Config};
+use balancer::{Balancer, Config, admin};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use machine::{Address, Command, Signal};
-use reactor::{Doors, Fatal, Keeper, Plan, allowed_cores, fatal};
+use machine::{Address, Command, Gauges, Signal};
+use reactor::{Doors, Fatal, Inheritance, Keeper, Plan, allowed_cores, fatal};
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use typed::{address, factor, key, ports, signal, words};
+
+/// How long READY waits for the first replicas: who reads it may ask at once, and replicas that do not come are told of
+/// by answers.
+const REPLICAS_WAITED: Duration = Duration::from_secs(2);
 
 /// Clients for which `doctor` asks whether the machine can.
 const CLIENTS: usize = 10_000;
@@ -40,7 +48,7 @@ enum What {
 }
 
 /// Where containers are.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Engine {
     /// The engine's socket, for --driver docker
     #[arg(long, env = "RINGWISE_DOCKER_SOCKET", default_value = "/var/run/docker.sock", value_name = "PATH")]
@@ -77,7 +85,7 @@ struct BeReplica {
     id: u64,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Serve {
     #[command(flatten)]
     common: Common,
@@ -128,7 +136,7 @@ struct Serve {
 }
 
 /// Who runs replicas, and how.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Run {
     /// Who runs replicas: processes of ours, containers, or somebody else
     #[arg(long, env = "RINGWISE_DRIVER", default_value = "process")]
@@ -160,7 +168,7 @@ struct Run {
 }
 
 /// How replicas are watched.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Watch {
     /// Between two heartbeats, and how long one may take
     #[arg(long, env = "RINGWISE_HEARTBEAT_INTERVAL", default_value = "1s", value_parser = span)]
@@ -180,7 +188,7 @@ struct Watch {
 }
 
 /// How long things may take.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Times {
     /// From the first byte of a request's head to its last
     #[arg(long, env = "RINGWISE_HEAD_TIMEOUT", default_value = "10s", value_parser = span)]
@@ -206,16 +214,13 @@ struct Times {
     /// From the stop signal to SIGKILL
     #[arg(long, env = "RINGWISE_STOP_TIMEOUT", default_value = "5s", value_parser = span)]
     stop_timeout: Duration,
-    /// For what is in flight to a replica that is removed
-    #[arg(long, env = "RINGWISE_REMOVE_TIMEOUT", default_value = "30s", value_parser = span)]
-    remove_timeout: Duration,
     /// How long a newcomer takes less than its share
     #[arg(long, env = "RINGWISE_SLOW_START", default_value = "1s", value_parser = span)]
     slow_start: Duration,
 }
 
 /// What replicas are told of clients.
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Tell {
     /// Add X-Forwarded-For, -Proto and -Host
     #[arg(long, env = "RINGWISE_X_FORWARDED", default_value = "on")]
@@ -259,82 +264,6 @@ enum DriverName {
     Process,
     Docker,
     Static,
-}
-
-fn key(text: &str) -> Result<KeyFrom, String> {
-    match text.split_once(':') {
-        None if text == "request-id" => Ok(KeyFrom::RequestId),
-        None if text == "path" => Ok(KeyFrom::Path),
-        None if text == "client-ip" => Ok(KeyFrom::ClientIp),
-        Some(("header", name)) if !name.is_empty() => Ok(KeyFrom::Header(name.into())),
-        _ => Err(format!("{text:?} is none of request-id, path, client-ip, header:NAME")),
-    }
-}
-
-/// In thousandths.
-fn factor(text: &str) -> Result<u32, String> {
-    let wrong = || format!("{text:?} is neither 0 nor a number from 1 to 1000, such as 1.25");
-    let number: f64 = text.parse().map_err(|_| wrong())?;
-    match number {
-        0.0 => Ok(0),
-        1.0..=1000.0 => Ok((number * 1000.0).round() as u32),
-        _ => Err(wrong()),
-    }
-}
-
-fn ports(text: &str) -> Result<(u16, u16), String> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    match (first.parse::<u16>(), last.parse::<u16>()) {
-        (Ok(first), Ok(last)) if 0 < first && first <= last => Ok((first, last)),
-        _ => Err(format!("{text:?} is no range of ports such as 20000-29999")),
-    }
-}
-
-fn signal(text: &str) -> Result<Signal, String> {
-    match text.trim_start_matches("SIG") {
-        "INT" => Ok(Signal::Interrupt),
-        "TERM" => Ok(Signal::Terminate),
-        "KILL" => Ok(Signal::Kill),
-        "HUP" => Ok(Signal::HangUp),
-        "USR1" => Ok(Signal::User1),
-        "USR2" => Ok(Signal::User2),
-        _ => Err(format!("{text:?} is none of INT, TERM, KILL, HUP, USR1, USR2")),
-    }
-}
-
-/// A command line as words: split at spaces, but for what stands in quotes.
-fn words(text: &str) -> Result<Vec<Box<str>>, String> {
-    let (mut words, mut word): (Vec<Box<str>>, Option<String>) = (Vec::new(), None);
-    let mut quote = None;
-    for each in text.chars() {
-        match (quote, each) {
-            (Some(open), each) if each == open => quote = None,
-            (Some(_), each) => word.get_or_insert_default().push(each),
-            (None, '"' | '\'') => {
-                quote = Some(each);
-                word.get_or_insert_default();
-            }
-            (None, each) if each.is_whitespace() => words.extend(word.take().map(Into::into)),
-            (None, each) => word.get_or_insert_default().push(each),
-        }
-    }
-    words.extend(word.map(Into::into));
-    match (quote, words.is_empty()) {
-        (Some(_), _) => Err(format!("{text:?} has a quote that does not end")),
-        (None, true) => Err("the command of a replica is empty".into()),
-        (None, false) => Ok(words),
-    }
-}
-
-/// An address as it is typed.
-fn address(text: &str) -> Result<Address, String> {
-    if let Ok(ip) = text.parse::<SocketAddr>() {
-        return Ok(Address::Ip(ip));
-    }
-    match text.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>())) {
-        Some((host, Ok(port))) if !host.is_empty() && port > 0 => Ok(Address::Name(host.into(), port)),
-        _ => Err(format!("--replica-address {text:?} is no HOST:PORT")),
-    }
 }
 
 /// The whole program.
@@ -407,7 +336,7 @@ impl Serve {
             queue: times.queue_timeout,
             start: times.start_timeout,
             stop: times.stop_timeout,
-            drain: times.remove_timeout,
+            drain: self.common.drain_timeout,
             slow_start: times.slow_start,
         }
     }
@@ -508,22 +437,49 @@ fn serve(asked: &Serve) -> Result<(), Fatal> {
         }
         DriverName::Process | DriverName::Static => None,
     };
-    let keeper = Keeper::fork_with_last_act(count, last_act)?;
+    let mut inheritance = Inheritance::take(count)?;
+    let keeper = match inheritance.as_mut().and_then(Inheritance::keeper) {
+        Some(keeper) => keeper,
+        None => Keeper::fork_with_last_act(count, last_act)?,
+    };
     doctor::before_start(count, CLIENTS)?;
-    let doors = Doors::default();
+    let doors = inheritance.as_mut().map(Inheritance::doors).unwrap_or_default();
     let traffic = doors.reserve(SocketAddr::new(common.listen, asked.port))?;
-    let admin = doors.reserve(SocketAddr::new(asked.admin_listen, asked.admin_port))?;
-    let mut plan = Plan::new("balancer", asked.config(traffic, admin, count)?);
+    let operators = doors.reserve(SocketAddr::new(asked.admin_listen, asked.admin_port))?;
+    let config = asked.config(traffic, operators, count)?;
+    let mut plan = Plan::new("balancer", config);
+    plan.inheritance = inheritance;
+    plan.hands_over = true;
+    plan.warn = |sentence| logs::say(logs::Level::Warn, sentence);
+    let first = asked.clone();
+    plan.reread = Some(Box::new(move || reload::again(&first, traffic, operators, count)));
     plan.doors = doors;
     plan.cores = cores;
     plan.keeper = Some(keeper);
     plan.drain = common.drain_timeout;
     plan.spin = Duration::from_micros(common.spin_us);
-    plan.on_ready = Box::new(move || {
-        let ready = format!("READY balancer http={traffic} admin={admin} pid={}", std::process::id());
+    let gatherer = plan.gatherer.clone();
+    let ready = move || {
+        let ready = format!("READY balancer http={traffic} admin={operators} pid={}", std::process::id());
         // Whoever started us may not care to read it.
         let _ = writeln!(std::io::stdout(), "{ready}");
         logs::say(logs::Level::Info, &ready);
+    };
+    plan.on_ready = Box::new(move || {
+        let wait = move || {
+            let until = Instant::now() + REPLICAS_WAITED;
+            let sum = |cores: &[Gauges], name| cores.iter().map(|core| core.number(name)).sum::<i64>();
+            let lacks_some = || {
+                let cores = gatherer.gather();
+                sum(&cores, admin::HEALTHY) < sum(&cores, admin::REPLICAS)
+            };
+            while lacks_some() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            ready();
+        };
+        // Where there is no thread for it, nothing is served either, and the operator hears of that.
+        let _ = std::thread::Builder::new().name("ready".into()).spawn(wait);
     });
     reactor::run::<Balancer>(plan).map(drop)
 }
@@ -536,36 +492,10 @@ fn be_replica(asked: &BeReplica) -> Result<(), Fatal> {
     let allowed = allowed_cores();
     // One core is enough for a hello; which one, by number, so that many replicas share all cores.
     plan.cores = allowed.get(asked.id as usize % allowed.len().max(1)).copied().into_iter().collect();
+    // It has one core and little to say, and somebody waits for it: a start is a replica that is missing.
+    plan.pinned = false;
+    (plan.limits.buffers, plan.limits.buffer_bytes) = (256, 4096);
     plan.doors = doors;
     plan.drain = Duration::from_millis(100);
     reactor::run::<Replica>(plan).map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_is_split_at_spaces_outside_quotes() {
-        let check = |text: &str, expected: &[&str]| {
-            let found = words(text).expect("it is right");
-            assert_eq!(found.iter().map(|word| &**word).collect::<Vec<_>>(), expected, "{text}");
-        };
-        check("python3 -m http.server {port}", &["python3", "-m", "http.server", "{port}"]);
-        check("sh -c 'exec a  \"b\"' \"\" x", &["sh", "-c", "exec a  \"b\"", "", "x"]);
-        assert!(words("  ").is_err() && words("a 'b").is_err());
-    }
-
-    #[test]
-    fn values_are_what_they_say_or_a_sentence() {
-        assert_eq!(key("header:X-User"), Ok(KeyFrom::Header("X-User".into())));
-        assert_eq!(key("path"), Ok(KeyFrom::Path));
-        assert!(key("header:").is_err() && key("cookie").is_err());
-        assert_eq!((factor("1.25"), factor("0")), (Ok(1250), Ok(0)));
-        assert!(factor("0.5").is_err() && factor("NaN").is_err() && factor("x").is_err());
-        assert_eq!(ports("20000-29999"), Ok((20_000, 29_999)));
-        assert!(ports("9-8").is_err() && ports("0").is_err());
-        assert_eq!(address("web:80"), Ok(Address::Name("web".into(), 80)));
-        assert!(address("web").is_err() && address(":80").is_err());
-    }
 }

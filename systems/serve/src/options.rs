@@ -76,6 +76,19 @@ pub fn parse<T: CommandFactory + FromArgMatches>() -> Result<T, Fatal> {
     }
 }
 
+/// Reads the same command line once more, with the file as it is now.
+///
+/// # Errors
+/// A sentence that says what is wrong with it.
+pub fn again<T: CommandFactory + FromArgMatches>() -> Result<T, Fatal> {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    read::<T>(&typed)?.map_err(|error| {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        Fatal::misuse(first.trim_start_matches("error: ").to_owned())
+    })
+}
+
 fn read<T: CommandFactory + FromArgMatches>(typed: &[OsString]) -> Result<Result<T, clap::Error>, Fatal> {
     let mut command = T::command();
     if let Some(file) = config_file::<T>(typed) {

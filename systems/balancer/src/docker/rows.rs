@@ -77,7 +77,8 @@ impl Engine {
 
     fn left(&mut self, said: &Value, now: Now, out: &mut impl Outbox<Said = Said>) {
         let ids = said.as_array().into_iter().flatten().filter_map(|each| each["Id"].as_str());
-        let ids: Vec<&str> = ids.filter(|id| is_id(id)).collect();
+        let ids: Vec<&str> =
+            ids.filter(|id| is_id(id) && self.kept.iter().all(|kept| **kept != **id)).collect();
         if let Preparation::Under(calls) = &mut self.preparation {
             *calls += ids.len();
         }

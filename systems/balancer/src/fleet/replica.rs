@@ -135,6 +135,8 @@ pub struct Replica {
     pub misses: u32,
     /// Starts that failed in a row.
     pub failures: u32,
+    /// When all of its replacements would have been due, had they been evenly spaced.
+    pub replaced_by: Instant,
     /// How often it was ejected.
     pub ejections: u32,
     /// Of which addition it is part, until that is answered.
@@ -163,6 +165,7 @@ impl Replica {
             beat: Beat::Due(now),
             misses: 0,
             failures: 0,
+            replaced_by: now,
             ejections: 0,
             addition,
             is_in_line: false,

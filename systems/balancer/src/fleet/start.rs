@@ -16,11 +16,23 @@ use std::time::Duration;
 /// Ports asked for one start, before it fails.
 const PORTS_TRIED_MAX: u16 = 64;
 
-/// Between two questions whether a newcomer answers.
-pub(super) const EAGER: Duration = Duration::from_millis(20);
+/// Between two questions whether a newcomer answers, by how long it has been asked: a process of ours takes some
+/// milliseconds to listen, and each of them is one in which a replica is missing; a slow one is not asked for ever so
+/// often.
+pub(super) fn eager(asked_for: Duration) -> Duration {
+    match asked_for.as_millis() {
+        0..200 => Duration::from_millis(2),
+        200..1000 => Duration::from_millis(10),
+        _ => Duration::from_millis(50),
+    }
+}
 
-/// A replica that lived shorter than this did not start well: the next start waits.
-const STABLE: Duration = Duration::from_secs(1);
+/// One that had answered and died is replaced at once, but in the long run not more often than once in this time.
+const REPLACED_EVERY: Duration = Duration::from_millis(500);
+
+/// How far replacements may be ahead of that: twenty in a row, which somebody who kills replicas to see what happens
+/// does not reach, and a program that dies of its first request does.
+const REPLACED_AHEAD: Duration = Duration::from_secs(10);
 
 /// The first wait after a start that failed, doubled with each.
 const AGAIN_FIRST: Duration = Duration::from_millis(100);
@@ -90,7 +102,7 @@ impl Fleet {
         let replica = &mut self.replicas[index];
         replica.at = Some(Address::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
         replica.enter(State::Starting { until }, now);
-        replica.beat = Beat::Due(now + EAGER);
+        replica.beat = Beat::Due(now + eager(Duration::ZERO));
         self.acts.push(Act::Spawn(replica.tenancy, port));
     }
 
@@ -103,7 +115,12 @@ impl Fleet {
 
     /// What became of a child.
     pub fn on_child(&mut self, child: ChildId, what: &ChildEvent, now: Instant) {
-        let Some(index) = self.find_child(child) else { return };
+        let Some(index) = self.find_child(child) else {
+            if !matches!(what, ChildEvent::Started { .. }) {
+                self.handed_ended(child, now);
+            }
+            return;
+        };
         let why = match what {
             ChildEvent::Started { .. } => return,
             ChildEvent::Unstarted(why) => format!("could not be started: {why}"),
@@ -196,7 +213,7 @@ impl Fleet {
         if let Some(addition) = replica.addition {
             return self.take_back(addition, index, why, now);
         }
-        replica.failures = if now.since(replica.since) < STABLE { replica.failures + 1 } else { 0 };
+        replica.replaced_by = replica.replaced_by.max(now) + REPLACED_EVERY;
         self.bury(index, now);
         self.leave_line(index, now);
     }
@@ -237,7 +254,7 @@ impl Fleet {
         }
         if is_ours || replica.at.is_none() {
             replica.at = None;
-            let at = now + again(replica);
+            let at = now + again(replica, now);
             replica.enter(State::Waiting { at }, now);
         } else {
             replica.enter(State::Dead, now);
@@ -282,10 +299,11 @@ impl Fleet {
     }
 }
 
-/// How long the next start waits, by how many failed in a row: none did, not at all.
-fn again(replica: &Replica) -> Duration {
-    match replica.failures {
+/// How long the next start waits: by how many failed in a row, or because too many have died lately.
+fn again(replica: &Replica, now: Instant) -> Duration {
+    let failed = match replica.failures {
         0 => Duration::ZERO,
         failures => AGAIN_MAX.min(AGAIN_FIRST * (1 << failures.min(10).saturating_sub(1))),
-    }
+    };
+    failed.max(replica.replaced_by.since(now).saturating_sub(REPLACED_AHEAD))
 }

@@ -4,7 +4,7 @@
 //! ejected for a while, but never more than half of all: when everything fails, the fault is not the replicas'.
 
 use super::replica::{Beat, State};
-use super::start::EAGER;
+use super::start::eager;
 use super::{Act, Fleet};
 use crate::peer::{Change, Tenancy};
 use machine::Instant;
@@ -25,7 +25,9 @@ impl Fleet {
                 self.acts.push(Act::Beat(replica.tenancy, place.clone()));
                 replica.beat = Beat::Asked(now + interval);
             }
-            (Beat::Due(at), None) if at <= now => replica.beat = Beat::Due(now + EAGER),
+            (Beat::Due(at), None) if at <= now => {
+                replica.beat = Beat::Due(now + eager(now.since(replica.since)));
+            }
             (Beat::Asked(by), _) if by <= now => {
                 self.acts.push(Act::Forget(replica.tenancy));
                 self.missed(index, "did not answer a heartbeat", now);
@@ -75,7 +77,7 @@ impl Fleet {
         let watching = self.config.watching;
         let replica = &mut self.replicas[index];
         match replica.state {
-            State::Starting { .. } => replica.beat = Beat::Due(now + EAGER),
+            State::Starting { .. } => replica.beat = Beat::Due(now + eager(now.since(replica.since))),
             State::Dead => replica.beat = Beat::Due(now + watching.interval),
             State::Ready | State::Healthy | State::Suspect | State::Ejected { .. } => {
                 replica.misses += 1;

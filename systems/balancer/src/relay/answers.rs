@@ -213,7 +213,7 @@ impl Relay {
         let persists = client.persists && !self.is_draining;
         let is_head = client.asked == Asked::Head;
         self.scratch.clear();
-        heads::answer(&mut self.scratch, status, kind, body, client.version, persists, is_head);
+        heads::answer(&mut self.scratch, status, kind, body, client.version, persists, is_head, client.allow);
         out.write(conn, &self.scratch);
         if persists { self.ready(now, conn, out) } else { self.drop_client(conn, Close::Flushed, out) }
     }
@@ -235,7 +235,16 @@ impl Relay {
         let is_head = client.asked == Asked::Head && client.phase != Phase::Idle;
         self.scratch.clear();
         let body = control::failure(words);
-        heads::answer(&mut self.scratch, status, JSON, body.as_bytes(), client.version, false, is_head);
+        heads::answer(
+            &mut self.scratch,
+            status,
+            JSON,
+            body.as_bytes(),
+            client.version,
+            false,
+            is_head,
+            client.allow,
+        );
         out.write(conn, &self.scratch);
         self.drop_client(conn, Close::Flushed, out);
     }
@@ -257,7 +266,16 @@ impl Relay {
         let is_head = client.asked == Asked::Head;
         self.scratch.clear();
         let body = control::failure(words);
-        heads::answer(&mut self.scratch, status, JSON, body.as_bytes(), client.version, true, is_head);
+        heads::answer(
+            &mut self.scratch,
+            status,
+            JSON,
+            body.as_bytes(),
+            client.version,
+            true,
+            is_head,
+            client.allow,
+        );
         out.write(conn, &self.scratch);
         let (upstream, queued) = (client.upstream.take(), client.queued.take());
         if let Some(to) = upstream {

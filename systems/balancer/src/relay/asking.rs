@@ -23,7 +23,8 @@ impl Relay {
     ) {
         let client = Client::new(door, Origin::of(from), self.config.limits, now.at);
         self.clients.insert(conn, client);
-        self.wait(conn, now.at + self.config.waits.idle, out);
+        let span = if self.is_draining { super::LINGER } else { self.config.waits.idle };
+        self.wait(conn, now.at + span, out);
     }
 
     /// Bytes of a client.
@@ -101,7 +102,7 @@ impl Relay {
         client.body = Body::new(head.framing, limits);
         client.is_chunked = head.framing == Framing::Chunked;
         client.body_begun = false;
-        client.tries = 0;
+        (client.tries, client.forgiven) = (0, 0);
         client.head.clear();
         if client.door == Door::Admin || (self.config.classic && is_ours(head.path())) {
             return self.begin_ours(now, conn, head, out);
@@ -185,8 +186,7 @@ impl Relay {
             let Some((conn, ticket)) = self.stranded.pop_front() else { return };
             let Some(client) = self.clients.get_mut(conn) else { continue };
             if super::is_waiting(client, ticket) {
-                // Those that failed it may have been replaced.
-                client.tries = 0;
+                client.forgiven = client.tries;
                 self.place(now, conn, out);
             }
         }

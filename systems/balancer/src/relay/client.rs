@@ -56,6 +56,8 @@ pub(super) struct Client {
     /// What is sent to the replica, kept so that it can be sent again; of a request of ours, its body.
     pub(super) head: Vec<u8>,
     pub(super) ours: Option<Ours>,
+    /// What its path allows, where it is one of ours.
+    pub(super) allow: &'static str,
     pub(super) key: Key,
     pub(super) asked: Asked,
     pub(super) version: Version,
@@ -69,6 +71,8 @@ pub(super) struct Client {
     pub(super) body_begun: bool,
     pub(super) tried: [Seat; TRIES_MAX],
     pub(super) tries: usize,
+    /// So many of the first tries do not count against their replicas any more: those may have been replaced.
+    pub(super) forgiven: usize,
     pub(super) upstream: Option<ConnId>,
     /// Nothing more is brought, because nobody can take it.
     pub(super) is_paused: bool,
@@ -94,6 +98,7 @@ impl Client {
             phase: Phase::Idle,
             head: Vec::new(),
             ours: None,
+            allow: "",
             key: Key::of_id(0),
             asked: Asked::Plain,
             version: Version::Http11,
@@ -104,6 +109,7 @@ impl Client {
             body_begun: false,
             tried: [Seat(u16::MAX); TRIES_MAX],
             tries: 0,
+            forgiven: 0,
             upstream: None,
             is_paused: false,
             has_said_all: false,
@@ -116,7 +122,8 @@ impl Client {
     }
 
     pub(super) fn tried(&self) -> &[Seat] {
-        &self.tried[..self.tries.min(TRIES_MAX)]
+        let tries = self.tries.min(TRIES_MAX);
+        &self.tried[self.forgiven.min(tries)..tries]
     }
 
     /// Whether the request can go to another replica as if nothing had been: nothing of its body is lost, and the

@@ -160,7 +160,19 @@ pub(super) fn response(
     framing
 }
 
+/// Methods that a path of ours has, and a target that none has.
+pub(super) fn allowed(path: &str) -> &'static str {
+    match path {
+        "/rep" => "GET, HEAD",
+        "/add" => "GET, POST",
+        "/rm" => "DELETE",
+        "/kill" | "/reload" => "POST",
+        _ => "GET, HEAD",
+    }
+}
+
 /// Appends a whole response of ours.
+#[allow(clippy::too_many_arguments, reason = "each is one part of a response")]
 pub(super) fn answer(
     into: &mut Vec<u8>,
     status: u16,
@@ -169,11 +181,12 @@ pub(super) fn answer(
     version: Version,
     persists: bool,
     is_head: bool,
+    allow: &'static str,
 ) {
     let mut writer = HeadWriter::response(into, Version::Http11, status, "");
     writer.known("Content-Type", kind);
     match status {
-        405 => writer.known("Allow", "GET, POST, DELETE"),
+        405 => writer.known("Allow", allow),
         503 => writer.known("Retry-After", "1"),
         _ => {}
     }

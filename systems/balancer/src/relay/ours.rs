@@ -3,7 +3,7 @@
 //! Who may ask is decided here, before a byte of the body is kept.
 
 use super::client::{Door, Ours, Phase};
-use super::{Relay, Wanted};
+use super::{Relay, Wanted, heads};
 use crate::control::{self, Verb};
 use crate::peer::Said;
 use machine::{ConnId, Input, Now, Outbox};
@@ -24,6 +24,7 @@ impl Relay {
     ) {
         let is_allowed = self.is_allowed(conn, head);
         let Some(client) = self.clients.get_mut(conn) else { return };
+        client.allow = heads::allowed(head.path());
         let is_json = control::is_json(head.fields.get("content-type"));
         let verb = match (head.path(), head.method) {
             _ if client.door == Door::Admin && !is_ours(head.path()) => None,

@@ -18,12 +18,15 @@ pub(crate) struct Tally {
     /// Answers of ours for want of a replica's, by status: 502, 503, 504.
     pub(crate) failed: [u64; 3],
     pub(crate) timeouts: u64,
-    pub(crate) latencies: Histogram<u64>,
+    /// Of all but the last seconds.
+    latencies: Histogram<u64>,
+    /// Since the last [`Tally::age`], and of the time between the two before: what is recorded is recorded once.
+    recent: [Histogram<u64>; 2],
 }
 
 impl Tally {
     pub(super) fn new() -> Self {
-        let latencies = Histogram::new_with_bounds(1, LONGEST_US, 2).expect("two digits of five minutes");
+        let none = || Histogram::new_with_bounds(1, LONGEST_US, 2).expect("two digits of five minutes");
         Self {
             answered: Vec::new(),
             requests: 0,
@@ -31,7 +34,8 @@ impl Tally {
             refused: 0,
             failed: [0; 3],
             timeouts: 0,
-            latencies,
+            latencies: none(),
+            recent: [none(), none()],
         }
     }
 
@@ -40,7 +44,25 @@ impl Tally {
             self.answered.resize(seat.index() + 1, 0);
         }
         self.answered[seat.index()] += 1;
-        self.latencies.saturating_record(took.as_micros() as u64);
+        self.recent[0].saturating_record(took.as_micros() as u64);
+    }
+
+    /// Some seconds have gone by.
+    pub(crate) fn age(&mut self) {
+        self.recent.swap(0, 1);
+        if !self.recent[0].is_empty() {
+            self.latencies.add(&self.recent[0]).expect("one range");
+            self.recent[0].reset();
+        }
+    }
+
+    /// How long requests of the last seconds took, and all of them.
+    pub(crate) fn latencies(&self) -> (Histogram<u64>, Histogram<u64>) {
+        let mut recent = self.recent[0].clone();
+        recent.add(&self.recent[1]).expect("one range");
+        let mut ever = self.latencies.clone();
+        ever.add(&recent).expect("one range");
+        (recent, ever)
     }
 
     pub(super) fn failed(&mut self, status: u16) {

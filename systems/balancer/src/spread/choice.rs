@@ -120,6 +120,10 @@ fn two(ring: &Ring, loads: &[Load], chance: &mut Stream) -> Option<Seat> {
     let first = chance.below(count);
     let second = (first + 1 + chance.below(count - 1)) % count;
     let (first, second) = (at(first)?, at(second)?);
-    let load = |seat: Seat| loads[seat.index()].borne();
+    // A newcomer of a tenth of its weight counts as ten times as loaded.
+    let load = |seat: Seat| {
+        let load = loads[seat.index()];
+        (u64::from(load.borne()) + 1) * u64::from(WHOLE) / u64::from(load.weight.max(1))
+    };
     Some(if load(second) < load(first) { second } else { first })
 }
