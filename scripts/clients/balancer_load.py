@@ -44,6 +44,7 @@ async def answer(reader):
     return int(head.split()[1]), body
 
 
+
 async def one(where, gate):
     """Connects, waits for all others, asks once."""
     for wait in (0.1, 0.3, 1, 3):
@@ -126,8 +127,16 @@ async def in_a_row(where, count):
     writer.close()
 
 
+async def answer_and_end(reader):
+    """One answer, and whether it says that the connection ends with it."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+    body = await reader.readexactly(int(length.split(b":")[1]))
+    return int(head.split()[1]), body, b"connection: close" in head.lower()
+
+
 class Load:
-    """Connections that ask again and again until told to stop."""
+    """Connections that ask again and again until told to stop; new ones where an answer says that its own ends."""
 
     def __init__(self, where, connections):
         self.where, self.connections = where, connections
@@ -140,7 +149,7 @@ class Load:
         while self.running:
             writer.write(REQUEST)
             try:
-                status, body = await asyncio.wait_for(answer(reader), 30)
+                status, body, ends = await asyncio.wait_for(answer_and_end(reader), 30)
             except Exception as wrong:
                 self.failed.append(repr(wrong))
                 reader, writer = await asyncio.open_connection(*self.where)
@@ -150,13 +159,18 @@ class Load:
                 self.first[body] = time.monotonic()
             if status != 200:
                 self.failed.append((status, body))
+            if ends:
+                writer.close()
+                reader, writer = await asyncio.open_connection(*self.where)
         writer.close()
 
     async def run(self, until_done):
         asking = [asyncio.create_task(self.ask()) for _ in range(self.connections)]
-        await asyncio.to_thread(until_done)
-        self.running = False
-        await asyncio.gather(*asking)
+        try:
+            await asyncio.to_thread(until_done)
+        finally:
+            self.running = False
+            await asyncio.gather(*asking)
 
 
 def test_replicas_killed_under_load_cost_no_request():
