@@ -75,7 +75,7 @@ fn the_interface_is_as_it_is_written_down_and_ends_by_a_signal() {
 fn what_cannot_be_is_said_with_a_status() {
     refused(&["serve", "--ring", "pear"], 2, "rendezvous");
     refused(&["serve", "--key", "cookie"], 2, "request-id");
-    refused(&["serve", "--driver", "static"], 2, "--replica-address");
+    refused(&["serve", "--port", "0", "--admin-port", "0", "--driver", "static"], 2, "--replica-address");
     refused(&["serve", "--admin-listen", "0.0.0.0"], 2, "--insecure-open");
     refused(&["serve", "--listen", "0.0.0.0"], 2, "--auth-file");
     let taken = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
