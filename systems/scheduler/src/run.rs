@@ -5,9 +5,10 @@ use crate::output::Output;
 use core::time::Duration;
 use machine::{ChildEvent, ChildId, ConnId, Instant, PipeKind};
 
-/// How long after a program's end its streams may still bring something: they are in the kernel by then, unless
-/// somebody it started holds them.
-const LINGER: Duration = Duration::from_millis(500);
+/// How long after a program's end its streams may still bring something. What it printed is in the kernel by then and
+/// its group is ended, so they end by themselves, late on a machine that has much to do; only somebody who has left the
+/// group can hold them, and is not waited for longer.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// The status of a program that could not be started, as shells say it.
 const UNSTARTED: i32 = 127;
