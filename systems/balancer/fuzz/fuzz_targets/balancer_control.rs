@@ -10,11 +10,11 @@ use machine::{Chance, WallTime};
 const PRESENT: [&str; 3] = ["Server-1", "Server-2", "S5"];
 
 fuzz_target!(|data: &[u8]| {
-    let Some((first, body)) = data.split_first() else { return };
-    let mut chance = Chance::new(u64::from(*first)).stream("names");
+    let Some((&first, body)) = data.split_first() else { return };
+    let mut chance = Chance::new(u64::from(first)).stream("names");
     let outcome = control::read(first & 1 == 0, body).and_then(|asked| {
         let slots_left = (first & 2 == 0).then_some(usize::from(first >> 4));
-        let wall = WallTime::from_millis(u64::from(*first) * 977);
+        let wall = WallTime::from_millis(u64::from(first) * 977);
         let count = asked.count;
         let added = control::add(asked.clone(), &PRESENT, slots_left, wall, &mut chance);
         if let Ok(added) = &added {

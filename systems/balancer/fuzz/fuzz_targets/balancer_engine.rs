@@ -90,7 +90,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let (mut created, mut discarded) = (Vec::new(), Vec::new());
     let mut rest = data;
-    while let Some(([order, detail], after)) = rest.split_first_chunk::<2>() {
+    while let Some((&[order, detail], after)) = rest.split_first_chunk::<2>() {
         rest = after;
         let conn = talk.out.nth(usize::from(detail & 7));
         let now = talk.now();
@@ -107,7 +107,7 @@ fuzz_target!(|data: &[u8]| {
                 talk.engine.discard(tenancy, "dd", farewell, now, &mut talk.out);
             }
             (2, _) => {
-                talk.seconds += u64::from(*detail);
+                talk.seconds += u64::from(detail);
                 let now = talk.now();
                 talk.engine.tick(now, &mut talk.out);
             }
