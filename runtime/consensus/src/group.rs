@@ -304,6 +304,10 @@ impl Group {
             _ => {
                 let (from, me) = (raft_id(from), raft_id(self.me));
                 let message = message.into_raft(from, me).expect("parts are not for the library");
+                let is_call = message.get_msg_type() == raft::eraftpb::MessageType::MsgTimeoutNow;
+                if is_call && self.is_restoring() {
+                    return Ok(());
+                }
                 // It refuses what is none of its business; there is nothing to do about that.
                 let _ = self.raft().step(message);
             }

@@ -16,6 +16,8 @@ pub(crate) struct Unsafe {
     mark: LogMark,
     number: u64,
     then: Vec<eraftpb::Message>,
+    /// The last entry that a snapshot among them stands for; none without one.
+    restored: Option<u64>,
 }
 
 /// What effects have said already.
@@ -39,6 +41,9 @@ impl Group {
             return;
         }
         self.time.ticked += core::time::Duration::from_nanos(due * tick);
+        if self.is_restoring() {
+            return;
+        }
         for _ in 0..due.min(u64::from(self.config.election_ticks())) {
             let raft = &self.raft().raft;
             let is_last = raft.election_elapsed + 1 >= raft.randomized_election_timeout();
@@ -64,10 +69,23 @@ impl Group {
     /// Every record before this mark is on disk: say what waited for it.
     pub(crate) fn steps_are_safe(&mut self, upto: LogMark) {
         while let Some(step) = self.unsafe_steps.pop_front_if(|step| step.mark <= upto) {
-            self.raft().on_persist_ready(step.number);
+            self.persisted(step.number, step.restored);
             self.post(step.then);
         }
         self.settle();
+    }
+
+    /// Whether a leader's snapshot is taken in and not yet safe. Until then the library counts it neither as pending
+    /// nor as applied, and would look for the entries before it if it stood for election; so it does not.
+    pub(crate) fn is_restoring(&self) -> bool {
+        self.unsafe_steps.iter().any(|step| step.restored.is_some())
+    }
+
+    fn persisted(&mut self, number: u64, restored: Option<u64>) {
+        self.raft().on_persist_ready(number);
+        if let Some(index) = restored.filter(|index| *index > self.raft().raft.raft_log.applied()) {
+            self.raft().advance_apply_to(index);
+        }
     }
 
     /// Turns all that the library has ready into records and effects.
@@ -98,15 +116,16 @@ impl Group {
             self.reads.answered(context, read.index);
         }
         self.tell_role();
+        let restored = (!ready.snapshot().is_empty()).then(|| ready.snapshot().get_metadata().index);
         let mark = self.write_down(&mut ready, log);
         let committed = ready.take_committed_entries();
         let (then, number) = (ready.take_persisted_messages(), ready.number());
         self.raft().advance_append_async(ready);
         self.apply(committed);
         match mark.or_else(|| self.unsafe_steps.back().map(|step| step.mark)) {
-            Some(mark) => self.unsafe_steps.push_back(Unsafe { mark, number, then }),
+            Some(mark) => self.unsafe_steps.push_back(Unsafe { mark, number, then, restored }),
             None => {
-                self.raft().on_persist_ready(number);
+                self.persisted(number, restored);
                 self.post(then);
             }
         }

@@ -108,8 +108,10 @@ pub(crate) fn name_of(node: NodeId) -> String {
     format!("node{}", node.0)
 }
 
-/// Where a client with this number seems to be.
-pub(crate) fn address_of(client: usize) -> Address {
+/// Where a client with this number is who reached the listener `bound`: on the node itself, where nobody else can.
+pub(crate) fn address_of(client: usize, bound: &Address) -> Address {
     let port = 1024 + (client % 60_000) as u16;
-    Address::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 1, 0, 1)), port))
+    let is_here = matches!(bound, Address::Ip(at) if at.ip().is_loopback());
+    let ip = if is_here { Ipv4Addr::LOCALHOST } else { Ipv4Addr::new(10, 1, 0, 1) };
+    Address::Ip(SocketAddr::new(IpAddr::V4(ip), port))
 }

@@ -5,7 +5,7 @@
 use super::blocks::Blocks;
 use super::calls::Call;
 use super::format::{self, HEADER, Holds, Kind, PREFIX};
-use super::operation::{Operation, Trouble, WRITE_MAX, check_sync, check_write, trouble_of_file};
+use super::operation::{Operation, Trouble, WRITE_MAX, check_snapshot_sync, check_sync, check_write, trouble_of_file};
 use super::shelf::{Held, Shelf, salt, snapshot_name};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -342,7 +342,7 @@ impl Chores {
                 self.step = Step::Idle;
             }
             Step::SnapshotSync => {
-                check_sync(result)?;
+                check_snapshot_sync(result)?;
                 shelf.note(&Call::Synced(&snapshot_name));
                 self.snapshots[0].unsynced = 0;
                 self.step = Step::Idle;

@@ -89,6 +89,15 @@ pub(super) fn check_sync(result: i32) -> Result<(), Trouble> {
     }
 }
 
+/// The same of a snapshot's file: one for which there is no room after all (a sync may be the first to know) is given
+/// up, and its file with it, so that nothing is synced twice.
+pub(super) fn check_snapshot_sync(result: i32) -> Result<(), Trouble> {
+    match -result {
+        libc::ENOSPC | libc::EDQUOT => Err(Trouble::NoRoom),
+        _ => check_sync(result),
+    }
+}
+
 /// Making and renaming lack room also when there is no descriptor or memory.
 pub(super) fn trouble_of_file(error: &io::Error) -> Trouble {
     match error.raw_os_error() {

@@ -80,7 +80,7 @@ where
             let Some((core, listener)) = self.fewest(node, bound) else { return self.refuse(who) };
             let wire = self.wires.insert(Wire::new(who, Holder::Nobody, window));
             let address = match who {
-                Holder::Client(client) => net::address_of(client),
+                Holder::Client(client) => net::address_of(client, at),
                 _ => Address::Ip(SocketAddr::new(net::ip_of(from), 1024 + (wire.index % 60_000) as u16)),
             };
             let how = Opened::Accepted { listener, from: address, identity: None };

@@ -170,7 +170,7 @@ mod tests {
 
     const ANSWER: &[u8] =
         b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n\
-        9\r\n{\"Id\":\"0f\r\n7\r\n1\",\"Warn\r\n9\r\nings\":[]}\r\n0\r\n\r\n";
+        9\r\n{\"Id\":\"0f\r\n8\r\n1\",\"Warn\r\n9\r\nings\":[]}\r\n0\r\n\r\n";
 
     #[test]
     fn an_answer_may_be_cut_anywhere() {

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::peer::Tenancy;
-    use machine::{Address, Chance, ChildEvent, ConnId, CoreId, WallTime};
+    use machine::{Chance, ChildEvent, ConnId, CoreId, WallTime};
     use std::time::Duration;
 
     fn at(ms: u64) -> Instant {
