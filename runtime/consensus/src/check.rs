@@ -32,7 +32,7 @@ impl Group {
                 Ok(raft.leader_id == raft_id(from) && message.term == raft.term && !is_leader)
             }
             Body::AskIndex { .. } => Ok(is_leader),
-            Body::Part { .. } => Ok(!is_old && !(is_leader && message.term == raft.term)),
+            Body::Part { .. } => Ok(!(is_old || is_leader && message.term == raft.term)),
             Body::PartArrived { .. } => Ok(is_leader && !is_old),
             _ => Ok(true),
         }
