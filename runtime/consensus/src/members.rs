@@ -132,7 +132,7 @@ mod tests {
                 Change::Leaves(NodeId(number)),
             ] {
                 assert_eq!(Change::from_raft(&change.to_raft()), change);
-                let library = raft::prelude::ConfChange::from(change.as_raft());
+                let library = change.as_raft();
                 assert_eq!(raft_bytes(&library), change.to_raft(), "{change:?}");
             }
         }

@@ -5,7 +5,9 @@
 use super::blocks::Blocks;
 use super::calls::Call;
 use super::format::{self, HEADER, Holds, Kind, PREFIX};
-use super::operation::{Operation, Trouble, WRITE_MAX, check_snapshot_sync, check_sync, check_write, trouble_of_file};
+use super::operation::{
+    Operation, Trouble, WRITE_MAX, check_snapshot_sync, check_sync, check_write, trouble_of_file,
+};
 use super::shelf::{Held, Shelf, salt, snapshot_name};
 use std::collections::VecDeque;
 use std::fs::File;

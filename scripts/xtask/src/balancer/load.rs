@@ -144,10 +144,10 @@ pub(super) fn send(conn: &mut TcpStream) -> io::Result<()> {
 pub(super) fn answer(conn: &mut TcpStream) -> io::Result<String> {
     let (mut said, mut part) = (Vec::new(), [0; 4096]);
     loop {
-        if let Some(length) = whole(&said) {
-            if said.len() >= length {
-                return Ok(String::from_utf8_lossy(&said).into_owned());
-            }
+        if let Some(length) = whole(&said)
+            && said.len() >= length
+        {
+            return Ok(String::from_utf8_lossy(&said).into_owned());
         }
         match conn.read(&mut part)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),

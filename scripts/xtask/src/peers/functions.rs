@@ -104,7 +104,9 @@ fn made(root: &Path) -> Result<PathBuf, String> {
 fn table(rows: &Value, slots: &str) -> Vec<Vec<String>> {
     let all: Vec<&Value> = rows.as_array().into_iter().flatten().collect();
     let median = |who: &str, slots: &str, what: &str| {
-        let mine = all.iter().filter(|row| row["who"] == who && row["slots"].to_string() == slots);
+        // A number in one place and a text in the other.
+        let is_of = |row: &Value| row["who"] == who && format!("{}", row["slots"]) == slots;
+        let mine = all.iter().filter(|row| is_of(row));
         let mut found: Vec<f64> = mine.filter_map(|row| row[what].as_f64()).collect();
         found.sort_by(f64::total_cmp);
         found.get(found.len() / 2).map_or("–".to_owned(), |value| format!("{value:.0}"))

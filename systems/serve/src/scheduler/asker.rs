@@ -297,10 +297,7 @@ fn print(job: &Value) -> Result<(), Fatal> {
     }
     let exit = result["exit"].as_i64().unwrap_or(1);
     let why = result["why"].as_str().map_or_else(|| format!("exit status {exit}"), str::to_owned);
-    Err(Fatal {
-        status: u8::try_from(exit).unwrap_or(1).max(1).into(),
-        sentence: format!("the job failed: {why}"),
-    })
+    Err(Fatal { status: u8::try_from(exit).unwrap_or(1).max(1), sentence: format!("the job failed: {why}") })
 }
 
 pub(super) fn result(asked: &Job) -> Result<(), Fatal> {
