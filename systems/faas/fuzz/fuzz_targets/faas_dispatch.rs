@@ -1,6 +1,6 @@
 //! Frames between service and worker, in two pieces and whole, must be the same, and what was read can be written.
 //!
-//! From `systems/faas`: `mkdir -p fuzz/corpus/dispatch; cargo fuzz run dispatch --sanitizer none fuzz/corpus/dispatch corpus/dispatch`
+//! From `systems/faas`: `mkdir -p fuzz/corpus/faas_dispatch; cargo fuzz run faas_dispatch --sanitizer none fuzz/corpus/faas_dispatch corpus/faas_dispatch`
 #![no_main]
 
 use faas::dispatch::{self, HEADER, Message, ReportFrame, TaskFrame};
