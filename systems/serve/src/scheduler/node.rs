@@ -23,7 +23,7 @@ pub(super) struct NodeOptions {
     /// Which of the nodes of --cluster this is
     #[arg(long, env = "RINGWISE_ID", value_name = "N")]
     pub(super) id: u16,
-    /// All nodes: ID=ADDR:PORT[/LINK-PORT][/log],…
+    /// All nodes: `ID=ADDR:PORT[/LINK-PORT][/log],…`
     #[arg(long, env = "RINGWISE_CLUSTER", value_delimiter = ',', required = true, value_name = "NODES", value_parser = cluster::one)]
     pub(super) cluster: Vec<One>,
     /// A file that all nodes of a cluster have and nobody else: who does not know it is no node
