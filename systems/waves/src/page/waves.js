@@ -298,13 +298,21 @@
     if (dots.length) requestAnimationFrame(frame);
   }
 
+  /** A colour of the kit as a canvas takes it: not by its name, and not as one of two. */
+  function resolved(name) {
+    box.style.color = `var(${name})`;
+    const { color } = getComputedStyle(box);
+    box.style.color = "";
+    return color;
+  }
+
   let is_framed = false;
   function frame(now) {
     if (is_framed) return;
     is_framed = true;
     const { width, height } = box.getBoundingClientRect();
     pen.clearRect(0, 0, width, height);
-    const style = getComputedStyle(document.documentElement);
+    const colours = new Map();
     for (let index = dots.length - 1; index >= 0; index -= 1) {
       const dot = dots[index];
       const part = (now - dot.at) / DOT_MS;
@@ -314,7 +322,8 @@
       }
       if (part < 0) continue;
       const [from, to] = [drawn.at[dot.a], drawn.at[dot.b]];
-      pen.fillStyle = style.getPropertyValue(dot.colour);
+      if (!colours.has(dot.colour)) colours.set(dot.colour, resolved(dot.colour));
+      pen.fillStyle = colours.get(dot.colour);
       pen.beginPath();
       pen.arc(from[0] + (to[0] - from[0]) * part, from[1] + (to[1] - from[1]) * part, dot.size, 0, 7);
       pen.fill();
