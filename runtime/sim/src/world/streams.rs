@@ -39,6 +39,8 @@ where
             let room = wire.window.saturating_sub(flow.in_window());
             let whole = room.min(flow.waiting.len()).min(PACKET_MAX);
             let holder = wire.ends[side];
+            // A pipe of the kernel is not reset by anybody.
+            let is_pipe = wire.ends.iter().any(|end| matches!(end, Holder::Child(..)));
             if whole == 0 {
                 return;
             }
@@ -47,7 +49,7 @@ where
             } else {
                 whole
             };
-            if self.strikes(self.setup.faults.reset, "fault: reset") {
+            if !is_pipe && self.strikes(self.setup.faults.reset, "fault: reset") {
                 self.tell_end(holder, Why::Reset);
                 self.break_off(key, side, Why::Reset);
                 return;
