@@ -82,8 +82,10 @@ pub struct Outcome {
     pub exit: i32,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// What is to be said beside the status: that its time was over, that it could not be started.
+    /// Why it is no good result whatever the status: that its time was over, that it could not be started.
     pub why: Option<String>,
+    /// What else is to be known of it.
+    pub note: Option<String>,
     pub stdout: String,
     pub stderr: String,
     /// Bytes left out between head and tail.
@@ -103,7 +105,8 @@ impl Outcome {
     /// Bytes it takes in the ledger.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.stdout.len() + self.stderr.len() + self.why.as_ref().map_or(0, String::len)
+        let said = self.why.iter().chain(&self.note).map(String::len).sum::<usize>();
+        self.stdout.len() + self.stderr.len() + said
     }
 
     /// Whether there is nothing to show.

@@ -417,7 +417,10 @@ impl Job {
         }
         self.state = if outcome.is_good() { State::Finished } else { State::Failed };
         self.ended_ms = at.ms;
-        let why = outcome.why.clone().unwrap_or_else(|| format!("exit status {}", outcome.exit));
+        let mut why = outcome.why.clone().unwrap_or_else(|| format!("exit status {}", outcome.exit));
+        if let Some(note) = &outcome.note {
+            why = format!("{why}; {note}");
+        }
         self.outcome = Some(outcome.clone());
         self.note(at, self.state.name(), why);
         Verdict::Changed(self.id)

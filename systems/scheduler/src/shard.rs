@@ -120,7 +120,7 @@ impl Shard for Scheduler {
             return;
         }
         let worker = self.node.as_mut().and_then(|node| node.worker.as_mut());
-        if worker.is_some_and(|worker| worker.on_end(now.at, conn)) {
+        if worker.is_some_and(|worker| worker.on_end(conn, end)) {
             return self.after(now, out);
         }
         self.asks.end(now, conn, end, out);

@@ -70,6 +70,7 @@ pub fn result(outcome: &Outcome) -> Value {
         "stderr": outcome.stderr,
         "signal": outcome.signal,
         "why": outcome.why,
+        "note": outcome.note,
         "stdout_left_out": outcome.stdout_left_out,
         "stderr_left_out": outcome.stderr_left_out,
         "took_ms": outcome.took_ms,

@@ -11,7 +11,7 @@ use crate::leader_on_worker::LeaderOnWorker;
 use crate::ledger::Ledger;
 use crate::run::{Ended, Run};
 use core::time::Duration;
-use machine::{ChildEvent, ChildId, Close, ConnId, Instant, Outbox, PipeKind, Signal};
+use machine::{ChildEvent, ChildId, Close, ConnId, End, Instant, Outbox, PipeKind, Signal};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long nothing must have come of a result before it is sent again.
@@ -152,10 +152,10 @@ impl Worker {
     }
 
     /// A stream ended. Whether it was one of ours.
-    pub fn on_end(&mut self, now: Instant, conn: ConnId) -> bool {
+    pub fn on_end(&mut self, conn: ConnId, end: End) -> bool {
         let Some(key) = self.by_conn.remove(&conn) else { return false };
         if let Some(run) = self.runs.get_mut(&key) {
-            run.stream_ended(now, conn);
+            run.stream_ended(conn, end);
         }
         true
     }

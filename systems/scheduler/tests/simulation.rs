@@ -33,7 +33,7 @@ fn run(seed: u64, faults: Faults, lies: Lies, lie: Lie) -> Result<u64, String> {
 }
 
 fn all_faults() -> Faults {
-    Faults { disk_fails: 0, ..Faults::disastrous() }
+    Faults { disk_fails: 0, pauses: true, flaps: true, ..Faults::disastrous() }
 }
 
 #[test]

@@ -169,14 +169,19 @@ impl Town {
             };
             let heard = String::from_utf8_lossy(self.world.heard(client)).into_owned();
             let is_over = self.world.ended(client).is_some() || now.saturating_sub(since) >= PATIENCE;
-            if heard.starts_with("HTTP/1.1 201") && heard.contains("\"id\"") {
-                self.wishes[number].acknowledged = true;
-                self.world.reset(client);
-            } else if heard.starts_with("HTTP/1.1 503") || heard.starts_with("HTTP/1.1 429") || is_over {
-                self.world.reset(client);
-                self.wishes[number].asked = None;
-            } else if heard.starts_with("HTTP/1.1 4") || heard.starts_with("HTTP/1.1 5") {
-                return Err(format!("a job was refused: {heard}"));
+            // An answer may be cut anywhere, in its status too.
+            let status = heard.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
+            match status {
+                Some("201") if heard.contains("\"id\"") => {
+                    self.wishes[number].acknowledged = true;
+                    self.world.reset(client);
+                }
+                Some("201") | None if !is_over => {}
+                Some("201" | "429" | "503") | None => {
+                    self.world.reset(client);
+                    self.wishes[number].asked = None;
+                }
+                Some(_) => return Err(format!("a job was refused: {heard}")),
             }
         }
         Ok(())
