@@ -105,7 +105,8 @@ class Connection:
         self.python, self.dill, self.token = reader.text(), reader.text(), reader.text()
         self.jails, self.remarks = reader.take("H"), reader.text()
         conn.sendall(OPENING)
-        self.say(ACK, struct.pack("<BI", 0, heartbeat_ms))
+        self.session = os.urandom(8)
+        self.say(ACK, struct.pack("<BI", 0, heartbeat_ms) + self.session)
 
     def receive(self):
         more = self.conn.recv(1 << 20)
@@ -139,7 +140,8 @@ class Connection:
             self.beats.append(reader.take("IIB"))
             self.say(HEARTBEAT, body)
         elif kind == RESULT_READY:
-            taken = b""
+            taken, session = b"", reader.run(8)
+            assert session == self.session, "reports of another session"
             while reader.at < len(body):
                 report = Report(reader)
                 self.reports.append(report)

@@ -77,6 +77,7 @@ class Worker:
 
     def heard(self, kind, body):
         if kind == ACK and body[0] == 0:
+            self.session = body[5:13]
             self.registered.set()
             if self.beats:
                 threading.Thread(target=self.beat, args=(struct.unpack_from("<I", body, 1)[0] / 1000,), daemon=True).start()
@@ -113,7 +114,7 @@ class Worker:
             yield task, attempt, self.code[function], payload, timeout_ms
 
     def report(self, task, attempt, result=None, raised=None, returned=None, started_us=0, ran_us=1):
-        body = task + struct.pack("<IQQ", attempt, started_us, ran_us)
+        body = self.session + task + struct.pack("<IQQ", attempt, started_us, ran_us)
         if returned is not None:
             body += struct.pack("<BB", 2, returned) + text("returned by a test")
         elif raised is not None:

@@ -304,20 +304,20 @@ def test_a_worker_that_is_killed_leaves_nobody():
             conn.close()
 
 
-def test_a_result_is_kept_until_it_is_acknowledged():
+def test_what_is_left_of_a_session_is_not_said_in_the_next():
     dispatcher = Dispatcher()
     with Worker(dispatcher.address, slots=2):
         conn = dispatcher.worker()
         conn.acks = False
         (task,) = conn.give((ADD, 1, 2))
         assert conn.report(task).value() == 3
-        conn.close()
-        conn = dispatcher.worker()
-        assert conn.report(task).value() == 3
+        slow = conn.give((SLEEP, 0.2), (SLEEP, 0.2))
         conn.close()
         conn = dispatcher.worker()
         assert conn.run(ADD, 3, 4).value() == 7
-        assert not conn.reports, "it was acknowledged"
+        time.sleep(0.3)
+        assert conn.run(ADD, 5, 6).value() == 11
+        assert not conn.reports, ("the lease of each had ended", slow)
 
 
 def test_a_worker_without_its_service_ends_what_it_runs_and_comes_back():

@@ -166,13 +166,21 @@ impl<H: Copy + Eq> Queue<H> {
         self.items.get(item).map_or(0, |item| item.attempt - item.forgiven)
     }
 
-    /// One item more, ready, which `attempts` were begun for before; the caller's `token` comes back with its leases.
-    pub fn add(&mut self, group: u32, token: u64, attempts: u32) -> Key {
+    /// One item more, ready; the caller's `token` comes back with its leases.
+    pub fn add(&mut self, group: u32, token: u64) -> Key {
         let state = State::Ready;
-        let key = self.items.insert(Item { token, group, attempt: attempts, forgiven: 0, stamp: 0, state });
+        let key = self.items.insert(Item { token, group, attempt: 0, forgiven: 0, stamp: 0, state });
         self.counts.ready += 1;
         self.line_up(key, group, 0);
         key
+    }
+
+    /// An item is found as it was kept: attempts up to that number were begun for it before, of which `tried`, at most
+    /// all, count against it. The next attempt has the next number, so none is ever given twice.
+    pub fn resume(&mut self, item: Key, attempt: u32, tried: u32) {
+        if let Some(found) = self.items.get_mut(item) {
+            (found.attempt, found.forgiven) = (attempt, attempt.saturating_sub(tried));
+        }
     }
 
     /// The next item, for that holder; none when none is ready. Groups take turns.

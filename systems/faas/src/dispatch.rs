@@ -10,7 +10,7 @@
 //! | 2 REQUEST_TASK | worker | how many more tasks it asks for (4), besides those it asked for before |
 //! | 3 NEW_TASK | service | [`Task`]s, one after the other, to the body's end |
 //! | 4 NO_TASK | service | nothing: the requests were heard, they still stand, there is nothing to do |
-//! | 5 RESULT_READY | worker | [`Report`]s, one after the other, to the body's end |
+//! | 5 RESULT_READY | worker | the session in which the tasks came (8), then [`Report`]s, to the body's end |
 //! | 6 ACK | service | [`Ack`]: the registration was taken or refused, or these reports were |
 //! | 7 HEARTBEAT | both | [`Heartbeat`]; the service sends back what it got |
 //! | 8 CANCEL | service | a task (16) and its attempt (4): what runs it is ended, and a report says so |
@@ -18,8 +18,12 @@
 //! A worker in pull mode is sent at most as many tasks as it has asked for in all on this connection. One in push mode
 //! is sent as many as it has slots, less those it has; and as many more as its window while what it reports ran for
 //! less than a millisecond, so that a slot need not wait for its next task. What a worker does not want after all
-//! comes back in a report as [`Ended::Returned`]. A lease ends with the connection: a worker that loses it ends what it
-//! runs.
+//! comes back in a report as [`Ended::Returned`].
+//!
+//! A connection is a *session*, with a number that the service draws and tells in its welcome. A lease ends with its
+//! session: a worker that loses it ends what it runs and forgets what it has to report. Reports name the session in which
+//! their tasks came, and count in no other: so what was left of one never passes for an attempt of the next, whatever
+//! became of the service between them.
 //!
 //! The one hard thing: both ends hold payloads of others, so nothing a frame says is believed before it was checked.
 //! A frame is checked whole when it is read; what it lends afterwards cannot fail.
@@ -97,8 +101,13 @@ pub enum Message<'a> {
     NewTask(Tasks<'a>),
     /// Nothing to do for now.
     NoTask,
-    /// What became of tasks.
-    ResultReady(Reports<'a>),
+    /// What became of tasks that came in a session.
+    ResultReady {
+        /// Which.
+        session: Session,
+        /// What became of each.
+        reports: Reports<'a>,
+    },
     /// What the service has taken.
     Ack(Ack<'a>),
     /// Still there.
@@ -107,6 +116,11 @@ pub enum Message<'a> {
     Cancel(TaskId, u32),
 }
 
+/// One connection of a worker, from its welcome to its end. Drawn by the service, so that none is ever the same as
+/// another, not even of a service that was started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Session(pub u64);
+
 /// What the service has taken, or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ack<'a> {
@@ -114,6 +128,8 @@ pub enum Ack<'a> {
     Welcome {
         /// A heartbeat is expected so often; three missed, and the worker is lost.
         heartbeat: Duration,
+        /// The session that begins.
+        session: Session,
     },
     /// The registration was refused, and this is why. The service closes the connection.
     Refused(&'a str),
@@ -226,9 +242,15 @@ fn read_body(kind: u8, mut body: Body<'_>) -> Result<Message<'_>, Faulty> {
         2 => Message::RequestTask { more: body.number()? },
         3 => return Tasks::checked(body).map(Message::NewTask),
         4 => Message::NoTask,
-        5 => return Reports::checked(body).map(Message::ResultReady),
+        5 => {
+            let session = Session(body.long()?);
+            return Reports::checked(body).map(|reports| Message::ResultReady { session, reports });
+        }
         6 => match body.byte()? {
-            0 => Message::Ack(Ack::Welcome { heartbeat: Duration::from_millis(body.number()?.into()) }),
+            0 => Message::Ack(Ack::Welcome {
+                heartbeat: Duration::from_millis(body.number()?.into()),
+                session: Session(body.long()?),
+            }),
             1 => Message::Ack(Ack::Refused(body.text()?)),
             2 => return taken(body).map(|taken| Message::Ack(Ack::Reports(taken))),
             _ => return Err(Faulty("an acknowledgement of nothing known")),
@@ -275,10 +297,11 @@ pub fn write_no_task(into: &mut Vec<u8>) {
 }
 
 /// Appends an ACK that takes a registration. The interval is told in milliseconds.
-pub fn write_welcome(into: &mut Vec<u8>, heartbeat: Duration) {
+pub fn write_welcome(into: &mut Vec<u8>, heartbeat: Duration, session: Session) {
     let mut frame = Frame::begin(into, Kind::Ack);
     frame.byte(0);
     frame.number(u32::try_from(heartbeat.as_millis()).unwrap_or(u32::MAX));
+    frame.long(session.0);
     frame.end();
 }
 

@@ -7,8 +7,10 @@
 
 use crate::config::Mode;
 use crate::dispatch::{
-    self, Ended, FunctionId, MANY_MAX, Message, Report, Returned, TaskFrame, TaskId, read, read_opening,
+    self, Ended, FunctionId, MANY_MAX, Message, Report, Returned, Session, TaskFrame, TaskId, read,
+    read_opening,
 };
+use crate::keep::Record;
 use crate::peer::{self, Said};
 use crate::pickle;
 use crate::roster::{About, Worker};
@@ -29,7 +31,7 @@ const FRAME_BYTES: usize = 1024 * 1024;
 impl Faas {
     /// Somebody connected at the workers' door.
     pub(crate) fn worker_came(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
-        self.roster.open(conn, now.at);
+        self.roster.open(conn, Session(self.sessions.next_u64()), now.at);
         let mut opening = Vec::new();
         dispatch::write_opening(&mut opening);
         out.write(conn, &opening);
@@ -100,7 +102,7 @@ impl Faas {
             Message::Registration(registration) => {
                 worker.about = Some(About::new(&registration));
                 let mut frame = Vec::new();
-                dispatch::write_welcome(&mut frame, self.config.limits.silence_max / 3);
+                dispatch::write_welcome(&mut frame, self.config.limits.silence_max / 3, worker.session);
                 out.write(conn, &frame);
                 self.locals.registered();
             }
@@ -109,11 +111,16 @@ impl Faas {
                 worker.is_closed = false;
                 self.requests.push(conn);
             }
-            Message::ResultReady(reports) => {
+            Message::ResultReady { session, reports } => {
+                let is_this = session == worker.session;
                 let mut taken = Vec::new();
                 for report in reports {
                     taken.push((report.task, report.attempt));
-                    self.report(now, conn, &report, out);
+                    if is_this {
+                        self.report(now, conn, &report, out);
+                    } else {
+                        self.tasks.counts.late += 1;
+                    }
                 }
                 self.draft.clear();
                 dispatch::write_taken(&mut self.draft, &taken);
@@ -285,7 +292,7 @@ impl Faas {
     /// Work goes to who has room.
     pub(crate) fn pump(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
         if !self.is_draining {
-            self.give_out(now);
+            self.give_out(now, out);
             self.give_back_rest(out);
             self.share(now, out);
         }
@@ -300,7 +307,7 @@ impl Faas {
         }
     }
 
-    fn give_out(&mut self, now: Now) {
+    fn give_out(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
         loop {
             let function = match self.borrowed.front() {
                 Some(job) => job.function,
@@ -313,7 +320,12 @@ impl Faas {
             let Some(worker) = self.roster.best(ran_us) else { return };
             let job = self.borrowed.pop_front();
             let holder = Holder::Worker(worker.conn);
-            let Some(job) = job.or_else(|| self.tasks.take(holder, self.seat.core, now.wall)) else { return };
+            let taken = || {
+                let job = self.tasks.take(holder, self.seat.core, now.wall)?;
+                self.keep.log(&Record::Left { id: job.task, attempt: job.attempt }, None, out);
+                Some(job)
+            };
+            let Some(job) = job.or_else(taken) else { return };
             // A large payload alone may fill the connection: nothing goes behind it before it is written.
             worker.is_stuffed |= job.payload.len() > FRAME_BYTES;
             worker.give(job, ran_us, now.at);
@@ -345,6 +357,7 @@ impl Faas {
             }
             self.hungry[core.index()] -= 1;
             let Some(job) = self.tasks.take(Holder::Core(core), self.seat.core, now.wall) else { return };
+            self.keep.log(&Record::Left { id: job.task, attempt: job.attempt }, None, out);
             let (said, blob) = peer::lend(&job);
             out.tell(core, said, blob);
             lent += 1;

@@ -67,7 +67,10 @@ pub enum Record<'a> {
     Task { id: Uuid, function: Uuid, timeout_ms: u32, accepted: u64, key: &'a [u8], payload: &'a [u8] },
     /// It ended.
     Ended { id: Uuid, how: How, at: u64, times: Times, attempts: u32, result: &'a [u8] },
-    /// An attempt of it was lost.
+    /// An attempt of it left for a worker, so that the next has another number. Nobody waits for this to be safe: where
+    /// a power cut takes it back, only the workers' sessions tell two attempts apart.
+    Left { id: Uuid, attempt: u32 },
+    /// An attempt of it was lost: so many count against it now.
     Lost { id: Uuid, attempts: u32 },
     /// It is tried again.
     Retried { id: Uuid },
@@ -201,6 +204,10 @@ impl Record<'_> {
                 head(into, 4, id);
                 into.extend_from_slice(&attempts.to_le_bytes());
             }
+            Self::Left { id, attempt } => {
+                head(into, 8, id);
+                into.extend_from_slice(&attempt.to_le_bytes());
+            }
             Self::Retried { id } => head(into, 5, id),
             Self::Forgotten { id } => head(into, 6, id),
             Self::Key { id, at, key } => {
@@ -269,6 +276,7 @@ pub fn read(bytes: &[u8]) -> Option<Record<'_>> {
         5 => Record::Retried { id },
         6 => Record::Forgotten { id },
         7 => Record::Key { id, at: rest.long()?, key: rest.0 },
+        8 => Record::Left { id, attempt: rest.number()? },
         _ => return None,
     })
 }
@@ -299,6 +307,7 @@ pub fn replay(
             let ended = Ended { how, result: Blob::from(result.to_vec()), at };
             tasks.found_ended(id, ended, Times { accepted, ..times }, attempts);
         }
+        Record::Left { id, attempt } => tasks.found_left(id, attempt),
         Record::Lost { id, attempts } => tasks.found_lost(id, attempts),
         Record::Retried { id } => drop(tasks.retry(id)),
         Record::Forgotten { id } => tasks.remove(id),
@@ -327,6 +336,7 @@ mod tests {
             Record::Function { id: function, name: "f", code: b"code" },
             Record::Task { id, function, timeout_ms: 3, accepted: 4, key: b"key", payload: b"payload" },
             Record::Ended { id, how: How::Dead, at: 8, times, attempts: 2, result: b"result" },
+            Record::Left { id, attempt: 2 },
             Record::Lost { id, attempts: 1 },
             Record::Retried { id },
             Record::Forgotten { id },

@@ -7,7 +7,8 @@
 //!
 //! What holds always:
 //! - a task that was accepted ends exactly once, whatever is killed on the way;
-//! - a result of an attempt whose lease has ended changes nothing;
+//! - a result of an attempt whose lease has ended changes nothing: a lease ends with the session of the worker that has
+//!   it, reports name their session, and no session is ever another, whatever was started again between them;
 //! - nobody is told anything that a power cut could take back, where a log is kept;
 //! - what is not wanted costs no processor: no loop, and a timer only when something is due.
 //!

@@ -4,7 +4,7 @@
 //! for the next, but a task in reserve waits for the one before it while another worker may be free. So only what is
 //! known to be short is given in reserve, and of it only so much as is done in a few milliseconds.
 
-use crate::dispatch::{Jail, Mode, Registration};
+use crate::dispatch::{Jail, Mode, Registration, Session};
 use crate::task::Job;
 use crate::uuid::Uuid;
 use machine::{ConnId, CoreId, Instant};
@@ -24,6 +24,8 @@ const CALL_US: u64 = 20;
 pub struct Worker {
     /// Its connection.
     pub conn: ConnId,
+    /// What its reports must name: so what is left of an earlier connection does not count on this one.
+    pub session: Session,
     /// Who it is, once it has said so.
     pub about: Option<About>,
     /// The opening was read.
@@ -103,9 +105,10 @@ pub struct Flight {
 }
 
 impl Worker {
-    fn new(conn: ConnId, now: Instant) -> Self {
+    fn new(conn: ConnId, session: Session, now: Instant) -> Self {
         Self {
             conn,
+            session,
             about: None,
             is_opened: false,
             asked: 0,
@@ -199,8 +202,8 @@ pub struct Roster {
 
 impl Roster {
     /// Somebody connected.
-    pub fn open(&mut self, conn: ConnId, now: Instant) {
-        self.workers.insert(conn, Worker::new(conn, now));
+    pub fn open(&mut self, conn: ConnId, session: Session, now: Instant) {
+        self.workers.insert(conn, Worker::new(conn, session, now));
     }
 
     /// The worker of that connection.

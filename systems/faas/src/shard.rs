@@ -53,6 +53,7 @@ pub struct Faas {
     pub(crate) waiters: Waiters,
     pub(crate) locals: Locals,
     pub(crate) ids: Stream,
+    pub(crate) sessions: Stream,
     /// Tasks of other cores for workers here.
     pub(crate) borrowed: VecDeque<Job>,
     /// Tasks that each core has room for, as it said.
@@ -100,6 +101,7 @@ impl Shard for Faas {
             waiters: Waiters::default(),
             locals: Locals::default(),
             ids: chance.stream("ids"),
+            sessions: chance.stream("sessions"),
             borrowed: VecDeque::new(),
             hungry: vec![0; usize::from(seat.cores)],
             offered: vec![0; usize::from(seat.cores)],

@@ -106,10 +106,15 @@ impl Faas {
             Stage::Ending(ended) | Stage::Ended(ended) => {
                 save(&keep::ended(task, ended), &mut self.draft, out)
             }
-            Stage::Queued(item) => match self.tasks.tried(*item) {
-                0 => {}
-                attempts => save(&Record::Lost { id, attempts }, &mut self.draft, out),
-            },
+            Stage::Queued(item) => {
+                let (attempt, attempts) = (task.attempts, self.tasks.tried(*item));
+                if attempt > 0 {
+                    save(&Record::Left { id, attempt }, &mut self.draft, out);
+                }
+                if attempts > 0 {
+                    save(&Record::Lost { id, attempts }, &mut self.draft, out);
+                }
+            }
         }
     }
 

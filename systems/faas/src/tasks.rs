@@ -158,7 +158,7 @@ impl Tasks {
         self.bytes += payload.len() + TASK_BYTES;
         let key = self.tasks.next_key();
         let group = self.group(function);
-        let item = self.queue.add(group, key.to_bits(), 0);
+        let item = self.queue.add(group, key.to_bits());
         let times = Times { accepted, ..Times::default() };
         let stage = Stage::Queued(item);
         self.tasks.insert(Task { id, function, payload, timeout_ms, attempts: 0, stage, times });
@@ -291,12 +291,12 @@ impl Tasks {
         if ended.how != How::Dead {
             return false;
         }
-        let (function, came) = (task.function, ended.result.len());
+        let (function, attempts, came) = (task.function, task.attempts, ended.result.len());
         self.bytes -= came;
         let group = self.group(function);
-        let item = self.queue.add(group, key.to_bits(), 0);
+        let item = self.queue.add(group, key.to_bits());
+        self.queue.resume(item, attempts, 0);
         if let Some(task) = self.tasks.get_mut(key) {
-            task.attempts = 0;
             task.stage = Stage::Queued(item);
         }
         true
@@ -357,18 +357,22 @@ impl Tasks {
         }
     }
 
-    /// As it was kept: an attempt was lost.
-    pub fn found_lost(&mut self, id: Uuid, attempts: u32) {
-        let Some(&key) = self.by_id.get(&id.0) else { return };
-        let Some(Stage::Queued(item)) = self.tasks.get(key).map(|task| task.stage.clone()) else { return };
-        self.queue.remove(item);
-        let Some(function) = self.tasks.get(key).map(|task| task.function) else { return };
-        let group = self.group(function);
-        let item = self.queue.add(group, key.to_bits(), attempts);
-        if let Some(task) = self.tasks.get_mut(key) {
-            task.attempts = attempts;
-            task.stage = Stage::Queued(item);
-        }
+    /// As it was kept: an attempt left. It ended with the service, and counts against nothing.
+    pub fn found_left(&mut self, id: Uuid, attempt: u32) {
+        self.resume(id, attempt, None);
+    }
+
+    /// As it was kept: an attempt was lost, and so many count against the task.
+    pub fn found_lost(&mut self, id: Uuid, tried: u32) {
+        self.resume(id, tried, Some(tried));
+    }
+
+    /// An attempt of at least that number was begun; `tried` count, or as many as before.
+    fn resume(&mut self, id: Uuid, attempt: u32, tried: Option<u32>) {
+        let Some(task) = self.by_id.get(&id.0).and_then(|key| self.tasks.get_mut(*key)) else { return };
+        let Stage::Queued(item) = task.stage else { return };
+        task.attempts = task.attempts.max(attempt);
+        self.queue.resume(item, task.attempts, tried.unwrap_or(self.queue.tried(item)));
     }
 
     fn task_mut(&mut self, id: Uuid) -> Option<&mut Task> {

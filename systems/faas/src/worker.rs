@@ -5,7 +5,8 @@
 //! [`pool`] gives them tasks and knows what became of each, [`kept`] holds reports until the service has them.
 //!
 //! What holds always:
-//! - a task that came is reported exactly once, unless the connection it came by ends: then it is the service's again;
+//! - a task that came is reported exactly once, unless the session in which it came ends: then it is the service's
+//!   again, and nothing that is left of it here counts;
 //! - user code that ends, hangs or spoils its process costs its own task and nobody else's;
 //! - when this process is killed, no process of its slots is left (the keeper, the kernel's parent-death signal, and
 //!   where root runs the worker a process namespace for each slot).
@@ -276,7 +277,7 @@ impl Worker {
 
     fn lose_home(&mut self, now: Instant, why: &str, out: &mut impl Outbox<Said = Nothing>) {
         let was_welcome = self.home.welcome().is_some();
-        self.kept.disconnect();
+        self.kept.end();
         self.pool.orphan(&mut self.zygote, out);
         let failures = self.home.lost(now);
         // Once for each service that goes, and now and then for one that does not come.
@@ -336,12 +337,12 @@ impl Worker {
             Message::Ack(Ack::Reports(taken)) => {
                 taken.for_each(|(task, attempt)| self.kept.taken(task, attempt));
             }
-            Message::Ack(Ack::Welcome { heartbeat }) => {
+            Message::Ack(Ack::Welcome { heartbeat, session }) => {
                 self.home.welcomed(heartbeat, now);
                 // What it is told now it must be told by this connection: it knows nothing of the one before.
                 self.codes.clear();
                 self.code_bytes = 0;
-                self.kept.connect(conn, out);
+                self.kept.begin(session, conn);
                 let (slots, facts) = (self.config.slots, self.zygote.facts());
                 let python = facts.map_or("", |facts| &facts.python);
                 (self.config.say)(&format!(
@@ -357,13 +358,15 @@ impl Worker {
                 self.pool.cancel((task, attempt), &mut self.zygote, &mut self.kept, out);
             }
             Message::NoTask | Message::Heartbeat(_) => {}
-            Message::Registration(_) | Message::RequestTask { .. } | Message::ResultReady(_) => {
+            Message::Registration(_) | Message::RequestTask { .. } | Message::ResultReady { .. } => {
                 self.refuse_home(now, conn, "what answers there is a worker, not the service", out);
             }
         }
     }
 
     fn take(&mut self, now: Instant, task: &Task<'_>, out: &mut impl Outbox<Said = Nothing>) {
+        // Who gives tasks before a welcome is none of ours.
+        let Some(session) = self.kept.session() else { return };
         self.home.got();
         self.uses += 1;
         if let Some(code) = task.code {
@@ -377,6 +380,7 @@ impl Worker {
         let job = Job {
             id: task.id,
             attempt: task.attempt,
+            session,
             function: task.function,
             code: code.clone().unwrap_or_else(|| Blob::from(Vec::new())),
             payload: Blob::from(task.payload.to_vec()),

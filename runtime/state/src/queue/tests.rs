@@ -14,10 +14,10 @@ fn at(nanos: u64) -> Instant {
 fn groups_take_turns_and_keep_their_order() {
     let mut queue: Queue<u8> = Queue::new();
     for token in 0..4 {
-        queue.add(1, token, 0);
+        queue.add(1, token);
     }
-    queue.add(2, 10, 0);
-    queue.add(3, 20, 0);
+    queue.add(2, 10);
+    queue.add(3, 20);
     let taken: Vec<u64> = core::iter::from_fn(|| queue.take(0)).map(|lease| lease.token).collect();
     assert_eq!(taken, [0, 10, 20, 1, 2, 3]);
 }
@@ -25,7 +25,7 @@ fn groups_take_turns_and_keep_their_order() {
 #[test]
 fn a_late_result_changes_nothing() {
     let mut queue: Queue<u8> = Queue::new();
-    let item = queue.add(1, 7, 0);
+    let item = queue.add(1, 7);
     let first = queue.take(0).expect("it is ready");
     assert_eq!(queue.lost(item, first.attempt, 0, &PATIENCE, at(0)), Lost::Again(at(10)));
     assert!(!queue.done(item, first.attempt, 0), "its lease had ended");
@@ -43,7 +43,7 @@ fn a_late_result_changes_nothing() {
 #[test]
 fn attempts_used_up_are_dead_until_revived() {
     let mut queue: Queue<u8> = Queue::new();
-    let item = queue.add(1, 7, 0);
+    let item = queue.add(1, 7);
     for attempt in 1..=3 {
         queue.wake(at(1000 * u64::from(attempt)));
         assert_eq!(queue.take(0).map(|lease| lease.attempt), Some(attempt));
@@ -54,6 +54,16 @@ fn attempts_used_up_are_dead_until_revived() {
     assert!(queue.revive(item) && !queue.revive(item));
     assert_eq!(queue.take(0).map(|lease| lease.attempt), Some(4));
     assert!(matches!(queue.lost(item, 4, 0, &PATIENCE, at(0)), Lost::Again(_)));
+}
+
+#[test]
+fn attempts_go_on_where_they_were_kept() {
+    let mut queue: Queue<u8> = Queue::new();
+    let item = queue.add(1, 7);
+    queue.resume(item, 5, 2);
+    assert_eq!(queue.tried(item), 2);
+    assert_eq!(queue.take(0).map(|lease| lease.attempt), Some(6));
+    assert_eq!(queue.lost(item, 6, 0, &PATIENCE, at(0)), Lost::Dead, "the third that counts");
 }
 
 #[test]
@@ -148,7 +158,7 @@ fn agree(seed: u64, accept_late: bool) -> Result<(), String> {
         match stream.below(9) {
             0 | 1 => {
                 let group = stream.below(4) as u32;
-                let key = queue.add(group, step, 0);
+                let key = queue.add(group, step);
                 let state = State::Dead;
                 let item = ModelItem { key, group, token: step, attempt: 0, forgiven: 0, arrived: 0, state };
                 model.items.push(item);

@@ -39,8 +39,8 @@ fn again(message: &Message<'_>, bytes: &[u8]) {
             frame.end();
         }
         // A longer sentence than is written is read all the same.
-        Message::ResultReady(reports) if bytes.len() <= dispatch::WORDS_MAX => {
-            let mut frame = ReportFrame::begin(&mut written);
+        Message::ResultReady { session, reports } if bytes.len() <= dispatch::WORDS_MAX => {
+            let mut frame = ReportFrame::begin(&mut written, *session);
             reports.clone().for_each(|report| frame.push(&report));
             frame.end();
         }

@@ -1,9 +1,9 @@
-//! What became of tasks, on its way to the service. A report is kept by the worker until it is acknowledged, and said
-//! again on the next connection: so a result is lost only with the worker.
+//! What became of tasks, on its way to the service. A report is kept by the worker until it is acknowledged or its
+//! session ends: then the lease is over, and nobody wants to know.
 
 use super::body::{Body, Faulty, Frame};
 use super::task::TaskId;
-use super::{Kind, MANY_MAX};
+use super::{Kind, MANY_MAX, Session};
 
 /// Why a task failed: for counts and pages. The words of the report say it to people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,9 +155,11 @@ impl<'a> Iterator for Reports<'a> {
 pub struct ReportFrame<'v>(Frame<'v>);
 
 impl<'v> ReportFrame<'v> {
-    /// Begins one behind what is there.
-    pub fn begin(into: &'v mut Vec<u8>) -> Self {
-        Self(Frame::begin(into, Kind::ResultReady))
+    /// Begins one behind what is there, about tasks that came in that session.
+    pub fn begin(into: &'v mut Vec<u8>, session: Session) -> Self {
+        let mut frame = Frame::begin(into, Kind::ResultReady);
+        frame.long(session.0);
+        Self(frame)
     }
 
     /// Adds a report. At most [`MANY_MAX`] a frame, and [`BODY_MAX`](super::BODY_MAX) bytes.

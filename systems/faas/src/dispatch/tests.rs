@@ -3,6 +3,7 @@
 use super::*;
 
 const TASK: TaskId = TaskId([7; 16]);
+const SESSION: Session = Session(u64::MAX - 1);
 
 fn registration() -> Registration<'static> {
     Registration {
@@ -58,7 +59,7 @@ fn frame_of_tasks(tasks: &[Task<'_>]) -> Vec<u8> {
 
 fn frame_of_reports(reports: &[Report<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut frame = ReportFrame::begin(&mut bytes);
+    let mut frame = ReportFrame::begin(&mut bytes, SESSION);
     reports.iter().for_each(|report| frame.push(report));
     frame.end();
     bytes
@@ -79,7 +80,7 @@ fn frames() -> Vec<Vec<u8>> {
         frame_of_tasks(&[]),
         written(write_no_task),
         frame_of_reports(&reports()),
-        written(|into| write_welcome(into, Duration::from_millis(500))),
+        written(|into| write_welcome(into, Duration::from_millis(500), SESSION)),
         written(|into| write_refused(into, "no such token")),
         written(|into| write_taken(into, &[(TASK, 1), (TASK, 2)])),
         written(|into| write_heartbeat(into, Heartbeat { running: 1, waiting: 2, is_leaving: true })),
@@ -106,9 +107,15 @@ fn frames_arrive_as_they_were_meant() {
     let Message::NewTask(mut none) = heard[3].clone() else { panic!("{:?}", heard[3]) };
     assert_eq!(none.next(), None);
     assert_eq!(heard[4], Message::NoTask);
-    let Message::ResultReady(heard_reports) = heard[5].clone() else { panic!("{:?}", heard[5]) };
+    let Message::ResultReady { session, reports: heard_reports } = heard[5].clone() else {
+        panic!("{:?}", heard[5])
+    };
+    assert_eq!(session, SESSION);
     assert_eq!(heard_reports.collect::<Vec<_>>(), reports());
-    assert_eq!(heard[6], Message::Ack(Ack::Welcome { heartbeat: Duration::from_millis(500) }));
+    assert_eq!(
+        heard[6],
+        Message::Ack(Ack::Welcome { heartbeat: Duration::from_millis(500), session: SESSION })
+    );
     assert_eq!(heard[7], Message::Ack(Ack::Refused("no such token")));
     let Message::Ack(Ack::Reports(taken)) = heard[8].clone() else { panic!("{:?}", heard[8]) };
     assert_eq!(taken.collect::<Vec<_>>(), [(TASK, 1), (TASK, 2)]);
@@ -142,7 +149,7 @@ fn every_shortened_and_every_lengthened_body_is_told() {
             match read(&shortened) {
                 Outcome::Fault(Fault::Body(_)) => {}
                 // Lists end where their body ends.
-                Outcome::Done { value: Message::NewTask(_) | Message::ResultReady(_), .. } => {}
+                Outcome::Done { value: Message::NewTask(_) | Message::ResultReady { .. }, .. } => {}
                 Outcome::Done { value: Message::Ack(Ack::Reports(_)), .. } => {}
                 other => panic!("{length} of {}: {other:?}", bytes.len()),
             }

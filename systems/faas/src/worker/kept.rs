@@ -1,7 +1,7 @@
-//! Reports that the service has not acknowledged. They are said again on each new connection, so that a finished result
-//! is lost only with this worker. Bounded by what was taken on: a worker asks for no more while much is unacknowledged.
+//! Reports that the service has not acknowledged. They count only in the session in which their tasks came, and end with
+//! it. Bounded by what was taken on: a worker asks for no more while much is unacknowledged.
 
-use crate::dispatch::{Report, ReportFrame, TaskId};
+use crate::dispatch::{Report, ReportFrame, Session, TaskId};
 use machine::blob::BLOB_MIN;
 use machine::{Blob, ConnId, Outbox};
 use std::collections::BTreeMap;
@@ -9,50 +9,51 @@ use std::collections::BTreeMap;
 /// Bytes of unacknowledged reports over which no more tasks are asked for.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Reports, each as the frame that carries it.
+/// Reports, each with the length of its frame.
 #[derive(Debug, Default)]
 pub struct Kept {
-    frames: BTreeMap<(TaskId, u32), Blob>,
+    frames: BTreeMap<(TaskId, u32), usize>,
     bytes: usize,
-    /// The connection they go to, while the service listens.
-    conn: Option<ConnId>,
+    /// The session, and the connection it is, while the service listens.
+    session: Option<(Session, ConnId)>,
 }
 
 impl Kept {
-    /// The service listens on this connection: says it all again.
-    pub fn connect<S>(&mut self, conn: ConnId, out: &mut impl Outbox<Said = S>) {
-        self.conn = Some(conn);
-        for frame in self.frames.values() {
-            send(conn, frame, out);
-        }
+    /// The service listens on this connection.
+    pub fn begin(&mut self, session: Session, conn: ConnId) {
+        self.session = Some((session, conn));
     }
 
     /// It does not any more.
-    pub fn disconnect(&mut self) {
-        self.conn = None;
+    pub fn end(&mut self) {
+        *self = Self::default();
     }
 
-    /// Says a report, and keeps it.
+    /// The session that lasts.
+    #[must_use]
+    pub fn session(&self) -> Option<Session> {
+        self.session.map(|(session, _)| session)
+    }
+
+    /// Says a report of a task that came in this session.
     pub fn add<S>(&mut self, report: &Report<'_>, out: &mut impl Outbox<Said = S>) {
+        let Some((session, conn)) = self.session else { return };
         let mut bytes = Vec::new();
-        let mut frame = ReportFrame::begin(&mut bytes);
+        let mut frame = ReportFrame::begin(&mut bytes, session);
         frame.push(report);
         frame.end();
-        let frame = Blob::from(bytes);
-        if let Some(conn) = self.conn {
-            send(conn, &frame, out);
-        }
-        self.bytes += frame.len();
-        if let Some(before) = self.frames.insert((report.task, report.attempt), frame) {
-            self.bytes -= before.len();
+        self.bytes += bytes.len();
+        self.bytes -= self.frames.insert((report.task, report.attempt), bytes.len()).unwrap_or(0);
+        if bytes.len() < BLOB_MIN {
+            out.write(conn, &bytes);
+        } else {
+            out.write_blob(conn, Blob::from(bytes));
         }
     }
 
     /// The service has it.
     pub fn taken(&mut self, task: TaskId, attempt: u32) {
-        if let Some(frame) = self.frames.remove(&(task, attempt)) {
-            self.bytes -= frame.len();
-        }
+        self.bytes -= self.frames.remove(&(task, attempt)).unwrap_or(0);
     }
 
     /// Whether all was acknowledged.
@@ -71,13 +72,5 @@ impl Kept {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.bytes > BYTES_MAX
-    }
-}
-
-fn send<S>(conn: ConnId, frame: &Blob, out: &mut impl Outbox<Said = S>) {
-    if frame.len() < BLOB_MIN {
-        out.write(conn, frame);
-    } else {
-        out.write_blob(conn, frame.clone());
     }
 }

@@ -180,17 +180,14 @@ impl Pool {
         if told.retires || slot.doom.is_some() {
             slot.retire();
         }
-        let is_unwanted = matches!(slot.doom, Some(Doom::Orphaned));
         self.pace.ran(job.function, told.ran_us);
         let ended = match told.failure {
             None => Ended::Completed(told.result),
             Some(kind) => Ended::Failed { kind, words: told.words, raised: told.result },
         };
-        if !is_unwanted {
-            let all_us = now.nanos_since(job.arrived) / 1000;
-            let started_us = all_us.saturating_sub(told.ran_us);
-            self.report(&job, started_us, told.ran_us, ended, told.printed, kept, out);
-        }
+        let all_us = now.nanos_since(job.arrived) / 1000;
+        let started_us = all_us.saturating_sub(told.ran_us);
+        self.report(&job, started_us, told.ran_us, ended, told.printed, kept, out);
         true
     }
 
@@ -205,6 +202,9 @@ impl Pool {
         kept: &mut Kept,
         out: &mut impl Outbox<Said = S>,
     ) {
+        if kept.session() != Some(job.session) {
+            return;
+        }
         match ended {
             Ended::Completed(_) => self.tally.completed += 1,
             Ended::Failed { .. } => self.tally.failed += 1,
@@ -240,7 +240,8 @@ impl Pool {
         kept: &mut Kept,
         out: &mut impl Outbox<Said = S>,
     ) {
-        let is_it = |job: &Job| (job.id, job.attempt) == (task, attempt);
+        let session = kept.session();
+        let is_it = |job: &Job| (job.id, job.attempt, Some(job.session)) == (task, attempt, session);
         if let Some(job) = self.waiting.iter().position(is_it).and_then(|at| self.waiting.remove(at)) {
             let (kind, words) = (FailureKind::Cancelled, "the task was cancelled");
             let raised = python::exception("RuntimeError", words);
@@ -386,7 +387,6 @@ impl Pool {
     fn bury<S>(&mut self, at: usize, now: Instant, kept: &mut Kept, out: &mut impl Outbox<Said = S>) {
         let slot = &mut self.slots[at];
         let fate = slot.fate();
-        let is_orphaned = matches!(slot.doom, Some(Doom::Orphaned));
         let ran_us = now.nanos_since(slot.since) / 1000;
         let mut left = core::mem::take(&mut slot.sent);
         slot.reset(now);
@@ -407,9 +407,8 @@ impl Pool {
                 Fate::Forgotten => {}
             }
         }
-        if !is_orphaned {
-            left.into_iter().rev().for_each(|job| self.waiting.push_front(job));
-        }
+        let wanted = left.into_iter().rev().filter(|job| kept.session() == Some(job.session));
+        wanted.for_each(|job| self.waiting.push_front(job));
         self.moved = now;
     }
 

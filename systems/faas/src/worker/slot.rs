@@ -3,7 +3,7 @@
 //! last words were read.
 
 use super::zygote::How;
-use crate::dispatch::{FailureKind, FunctionId, Returned, TaskId};
+use crate::dispatch::{FailureKind, FunctionId, Returned, Session, TaskId};
 use crate::python;
 use core::time::Duration;
 use machine::{Blob, ConnId, Instant};
@@ -33,6 +33,8 @@ pub struct Job {
     pub id: TaskId,
     /// Which try.
     pub attempt: u32,
+    /// In which it came, and in which alone it counts.
+    pub session: Session,
     /// What is called.
     pub function: FunctionId,
     /// Its bytes.
@@ -315,7 +317,8 @@ mod tests {
     fn job(task: u8) -> Job {
         let (code, payload) = (Blob::from(Vec::new()), Blob::from(Vec::new()));
         let (function, timeout) = (FunctionId([1; 16]), Duration::from_secs(2));
-        Job { id: TaskId([task; 16]), attempt: 1, function, code, payload, timeout, arrived: at(0) }
+        let session = Session(1);
+        Job { id: TaskId([task; 16]), attempt: 1, session, function, code, payload, timeout, arrived: at(0) }
     }
 
     fn conn() -> ConnId {
