@@ -6,12 +6,14 @@
 
 mod clients;
 mod deny;
+mod failures;
 mod fuzz;
 mod tool;
 
+use cargo_metadata::Message;
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 /// No part may take longer; the slowest takes a quarter of this on two cores.
@@ -105,7 +107,7 @@ fn clippy(root: &Path) -> Result<(), String> {
 }
 
 fn tests(root: &Path) -> Result<(), String> {
-    told(cargo(root, &["test", "--workspace", "--locked", "--no-fail-fast"]))
+    failures::told_tests(cargo(root, &["test", "--workspace", "--locked", "--no-fail-fast"]))
 }
 
 fn documents(root: &Path) -> Result<(), String> {
@@ -119,20 +121,37 @@ fn documents(root: &Path) -> Result<(), String> {
 
 /// The simulations of every system and of the world itself, with more seeds. Other tests are not repeated.
 fn long_simulations(root: &Path) -> Result<(), String> {
-    // Cargo takes it for a mistake when there are no tests where tests are asked for.
-    for system in
-        systems(root).into_iter().filter(|name| root.join("systems").join(name).join("tests").exists())
-    {
-        let is_cluster = CLUSTERS.contains(&system.as_str());
-        long_simulation(root, &system, if is_cluster { LONG_CLUSTER_SEEDS } else { LONG_SEEDS })?;
+    // As the whole workspace is built, so that nothing is built again; then each program by itself, since not all
+    // run the same number of seeds.
+    let words = ["test", "--workspace", "--locked", "--no-run", "--message-format=json-render-diagnostics"];
+    let built = cargo(root, &words).stderr(Stdio::inherit()).output().map_err(|error| error.to_string())?;
+    let messages = Message::parse_stream(built.stdout.as_slice());
+    let programs = messages.flatten().filter_map(|message| match message {
+        Message::CompilerArtifact(artifact) if artifact.target.is_test() => {
+            let folder = artifact.manifest_path.parent()?.to_owned();
+            Some((folder, artifact.executable?))
+        }
+        _ => None,
+    });
+    let systems = systems(root);
+    let mut outcomes = Vec::new();
+    for (folder, program) in programs {
+        let package = folder.file_name().unwrap_or_default().to_owned();
+        let seeds = match package.as_str() {
+            "sim" => LONG_WORLD_SEEDS,
+            name if CLUSTERS.contains(&name) => LONG_CLUSTER_SEEDS,
+            name if systems.iter().any(|system| system == name) => LONG_SEEDS,
+            _ => continue,
+        };
+        println!("{package}, {seeds} seeds");
+        let mut command = bounded(program.as_str());
+        command.env("RINGWISE_SEEDS", seeds).current_dir(folder);
+        outcomes.push(failures::told_tests(command));
     }
-    long_simulation(root, "sim", LONG_WORLD_SEEDS)
-}
-
-fn long_simulation(root: &Path, package: &str, seeds: &str) -> Result<(), String> {
-    let mut command = cargo(root, &["test", "--locked", "--no-fail-fast", "-p", package, "--test", "*"]);
-    command.env("RINGWISE_SEEDS", seeds);
-    told(command)
+    match (built.status.success(), outcomes.is_empty()) {
+        (true, false) => clients::together(outcomes.into_iter()),
+        _ => Err(format!("the tests could not be built: {}", built.status)),
+    }
 }
 
 /// A system written by `new-system` into a copy of the tree passes its own tests and the rules of the tree.
@@ -153,7 +172,7 @@ fn new_system(root: &Path) -> Result<(), String> {
         &["run", "--quiet", "--package", "xtask", "--", "new-system", "tally"],
         &["fmt", "--package", "tally", "--check"],
         &["test", "--package", "tally", "--package", "xtask"],
-        &["build", "--package", "serve", "--bin", "tally", "--features", "tally"],
+        &["build", "--profile", "test", "--package", "serve", "--bin", "tally", "--features", "tally"],
     ];
     for step in steps {
         told(with(cargo(&copy, step), |command| command.env("CARGO_TARGET_DIR", &target)))?;
@@ -207,14 +226,22 @@ fn bounded(program: &str) -> Command {
 }
 
 /// Runs it, prints the command, and turns a bad end into a sentence.
-fn told(mut command: Command) -> Result<(), String> {
+fn told(command: Command) -> Result<(), String> {
+    told_by(command, Command::status)
+}
+
+/// The same, for a command that is run by `run`.
+fn told_by(
+    mut command: Command,
+    run: impl FnOnce(&mut Command) -> std::io::Result<ExitStatus>,
+) -> Result<(), String> {
     let words: Vec<String> =
         command.get_args().skip(BOUND_WORDS).map(|word| word.to_string_lossy().into_owned()).collect();
     let name = words.first().map(PathBuf::from).and_then(|path| path.file_name().map(|name| name.to_owned()));
     let name = name.unwrap_or_default().to_string_lossy().into_owned();
     let shown = format!("{name} {}", words.get(1..).unwrap_or_default().join(" "));
     println!("$ {shown}");
-    match command.status() {
+    match run(&mut command) {
         Ok(status) if status.success() => Ok(()),
         Ok(status) if status.code() == Some(124) => {
             Err(format!("`{shown}` was ended after {PART_SECONDS_MAX} s"))

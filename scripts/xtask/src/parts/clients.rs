@@ -112,7 +112,7 @@ fn all(commands: impl Iterator<Item = Command>) -> Result<(), String> {
     together(commands.map(told))
 }
 
-fn together(outcomes: impl Iterator<Item = Result<(), String>>) -> Result<(), String> {
+pub(super) fn together(outcomes: impl Iterator<Item = Result<(), String>>) -> Result<(), String> {
     let failed: Vec<String> = outcomes.filter_map(Result::err).collect();
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
 }

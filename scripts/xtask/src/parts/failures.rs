@@ -1,0 +1,77 @@
+//! Runs tests and keeps what those that failed said.
+//!
+//! A whole run prints thousands of lines, and who reads it often has only the last of them; so the names of failed
+//! tests belong to the sentence that ends the part, and their words are printed once more with it.
+
+use super::told_by;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+/// Lines of failed tests that are printed once more; a test that fails a thousand times over says it in the first.
+const LINES_MAX: usize = 120;
+
+/// Runs the command as [`super::told`] does; when it ends badly, the sentence names the tests that failed.
+///
+/// # Errors
+/// The sentence.
+pub(super) fn told_tests(mut command: Command) -> Result<(), String> {
+    command.stdout(Stdio::piped());
+    let mut heard = Heard::default();
+    let outcome = told_by(command, |command| {
+        let mut child = command.spawn()?;
+        let output = child.stdout.take().map(BufReader::new);
+        for line in output.into_iter().flat_map(BufRead::lines) {
+            let line = line?;
+            println!("{line}");
+            heard.hear(&line);
+        }
+        child.wait()
+    });
+    outcome.map_err(|why| heard.close(&why))
+}
+
+/// What was heard of tests that failed.
+#[derive(Default)]
+struct Heard {
+    names: Vec<String>,
+    words: Vec<String>,
+    /// Between the line that opens the list of failures and the one that ends a program's tests.
+    in_failures: bool,
+}
+
+impl Heard {
+    fn hear(&mut self, line: &str) {
+        match line {
+            "failures:" => self.in_failures = true,
+            _ if line.starts_with("test result:") => self.in_failures = false,
+            _ if self.in_failures && self.words.len() < LINES_MAX => self.words.push(line.to_owned()),
+            _ => {}
+        }
+        let failed = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
+        self.names.extend(failed.map(str::to_owned));
+    }
+
+    fn close(&self, why: &str) -> String {
+        if self.names.is_empty() {
+            return why.to_owned();
+        }
+        format!("{why}: {}\n{}", self.names.join(", "), self.words.join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_words_of_failed_tests_are_kept() {
+        let mut heard = Heard::default();
+        let said = "running 2 tests\ntest one ... ok\ntest two ... FAILED\n\nfailures:\n\n---- two stdout ----\nleft: 1\n\n\
+                    failures:\n    two\n\ntest result: FAILED. 1 passed\nafterwards";
+        said.lines().for_each(|line| heard.hear(line));
+        let closing = heard.close("`cargo test` ended with 101");
+        assert!(closing.starts_with("`cargo test` ended with 101: two\n"), "{closing}");
+        assert!(closing.contains("left: 1") && !closing.contains("afterwards"), "{closing}");
+        assert_eq!(Heard::default().close("why"), "why");
+    }
+}
