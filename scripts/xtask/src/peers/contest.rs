@@ -40,6 +40,8 @@ enum Named {
     Uring,
     Epoll,
     Dht,
+    /// dht --spin-us 200: for one connection, which a wake-up costs most
+    DhtSpinning,
 }
 
 impl Named {
@@ -50,6 +52,7 @@ impl Named {
             Self::Uring => Kind::BareUring,
             Self::Epoll => Kind::BareEpoll,
             Self::Dht => Kind::Dht,
+            Self::DhtSpinning => Kind::DhtSpinning,
         }
     }
 }
@@ -212,7 +215,7 @@ impl Plan {
                         continue;
                     }
                 },
-                Kind::Dht => client::is_there(&self.dht)?,
+                Kind::Dht | Kind::DhtSpinning => client::is_there(&self.dht)?,
                 Kind::Redis | Kind::Memcached => {
                     super::server::require(&kind.to_string(), &kind.to_string())?
                 }
@@ -278,7 +281,7 @@ impl Plan {
     fn bout(&self, bout: &Bout) -> Result<client::Sample, String> {
         let program = match bout.kind {
             Kind::BareUring | Kind::BareEpoll => self.bare_path(bout.kind).unwrap_or_default(),
-            Kind::Dht | Kind::Redis | Kind::Memcached => self.dht.clone(),
+            Kind::Dht | Kind::DhtSpinning | Kind::Redis | Kind::Memcached => self.dht.clone(),
         };
         let server = Server::start(bout.kind, &program, &self.server_core, None)?;
         self.clients.run(bout.by, &server, &bout.cell)

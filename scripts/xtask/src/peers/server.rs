@@ -34,11 +34,15 @@ const CLIENTS_MAX: &str = "12000";
 const BACKLOG: &str = "4096";
 /// Megabytes that memcached may fill: more than any measurement does, so that nothing is evicted.
 const MEMCACHED_MEGABYTES: &str = "1024";
+/// How long a [`Kind::DhtSpinning`] looks for work before it sleeps.
+const SPIN_US: &str = "200";
 
 /// Which program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Dht,
+    /// The same, which looks for work for [`SPIN_US`] before it sleeps.
+    DhtSpinning,
     Redis,
     Memcached,
     /// A loop over io_uring that parses, looks up and answers, and nothing else.
@@ -50,7 +54,8 @@ pub(crate) enum Kind {
 impl Kind {
     /// The one of this name.
     pub(super) fn named(name: &str) -> Option<Self> {
-        let all = [Self::Dht, Self::Redis, Self::Memcached, Self::BareUring, Self::BareEpoll];
+        let all =
+            [Self::Dht, Self::DhtSpinning, Self::Redis, Self::Memcached, Self::BareUring, Self::BareEpoll];
         all.into_iter().find(|kind| kind.to_string() == name)
     }
 }
@@ -59,6 +64,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Dht => "dht",
+            Self::DhtSpinning => "dht --spin-us 200",
             Self::Redis => "redis-server",
             Self::Memcached => "memcached",
             Self::BareUring => "kv_uring",
@@ -127,7 +133,7 @@ impl Server {
         let mut command = pinned(cores);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         match kind {
-            Kind::Dht => Self::start_dht(command, dht, memory_max),
+            Kind::Dht | Kind::DhtSpinning => Self::start_dht(command, kind, dht, memory_max),
             Kind::Redis => Self::start_redis(command, memory_max),
             Kind::Memcached => Self::start_memcached(command),
             Kind::BareUring | Kind::BareEpoll => Self::start_bare(command, kind, dht, cores),
@@ -149,7 +155,7 @@ impl Server {
             if kept != Kept::Memory {
                 command.arg("--data").arg(folder);
             }
-            return Self::listen_dht(command, dht);
+            return Self::listen_dht(command, kind, dht);
         }
         require("redis-server", "redis-server")?;
         let at = free_port()?;
@@ -164,17 +170,25 @@ impl Server {
         Self::spawn(command, Kind::Redis, at)?.await_answer()
     }
 
-    fn start_dht(mut command: Command, dht: &Path, memory_max: Option<u64>) -> Result<Self, String> {
+    fn start_dht(
+        mut command: Command,
+        kind: Kind,
+        dht: &Path,
+        memory_max: Option<u64>,
+    ) -> Result<Self, String> {
         command.arg(dht).args(["serve", "--log-level", "warn"]);
+        if kind == Kind::DhtSpinning {
+            command.args(["--spin-us", SPIN_US]);
+        }
         if let Some(bytes) = memory_max {
             command.args(["--max-memory", &bytes.to_string(), "--max-memory-policy", "allkeys-lru"]);
         }
-        Self::listen_dht(command, dht)
+        Self::listen_dht(command, kind, dht)
     }
 
-    fn listen_dht(mut command: Command, dht: &Path) -> Result<Self, String> {
+    fn listen_dht(mut command: Command, kind: Kind, dht: &Path) -> Result<Self, String> {
         command.args(["--port", "0", "--frame-port", "0", "--core-port", "0", "--max-clients", CLIENTS_MAX]);
-        let mut server = Self::spawn(command, Kind::Dht, ([127, 0, 0, 1], 0).into())?;
+        let mut server = Self::spawn(command, kind, ([127, 0, 0, 1], 0).into())?;
         let mut stdout = server.child.stdout.take().map(BufReader::new);
         let mut line = String::new();
         if let Some(stdout) = &mut stdout {
@@ -253,7 +267,7 @@ impl Server {
     fn greeted(&self) -> bool {
         match self.kind {
             Kind::Memcached => self.greeted_as_memcached().is_ok_and(|answer| answer == *b"VERSION"),
-            Kind::Dht | Kind::Redis | Kind::BareUring | Kind::BareEpoll => {
+            Kind::Dht | Kind::DhtSpinning | Kind::Redis | Kind::BareUring | Kind::BareEpoll => {
                 let answer = self.client().and_then(|mut client| client.ask(&[b"PING"]));
                 answer == Ok(Reply::Simple("PONG".to_owned()))
             }
