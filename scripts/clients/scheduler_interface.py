@@ -60,6 +60,23 @@ def jobs(scheduler):
     assert result["stdout_left_out"] == 200_001 - 2 * 65536, result["stdout_left_out"]
 
 
+def outputs(scheduler):
+    """A result has all that its program printed, however soon it ended after that."""
+    printed = "".join(chr(97 + at % 26) for at in range(120_000))
+    program = "import string; print((string.ascii_lowercase * 5000)[:120_000], end='')"
+    jobs = [scheduler.send(program, cpu=0.1, key=f"whole-{number}") for number in range(40)]
+    for job in jobs:
+        result = scheduler.wait(job)["result"]
+        assert result["stdout"] == printed and result["note"] is None, (len(result["stdout"]), result["note"])
+
+    # Whoever leaves its group holds the pipe; the result does not wait for its end, and says so.
+    program = "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True); print('all of it')"
+    job = scheduler.wait(scheduler.send(program))
+    assert outcome(job) == ("finished", "all of it\n"), job
+    assert "held its output open" in job["result"]["note"], job
+    assert "held its output open" in job["history"][-1]["why"], job
+
+
 def refusals(scheduler):
     check = [
         (400, "POST", "/api/v1/jobs", "no json"),
@@ -280,6 +297,7 @@ def command_line(scheduler):
 with Scheduler() as scheduler:
     scheduler.settled()
     jobs(scheduler)
+    outputs(scheduler)
     refusals(scheduler)
     changes(scheduler)
     nodes(scheduler)

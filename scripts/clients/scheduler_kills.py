@@ -1,12 +1,19 @@
 """The crash table of the scheduler's contract, with real processes that are killed.
 
 Every row in order, `RINGWISE_ROUNDS` times (once where it is not given); then every crash point, where a node kills
-itself. At the end of each round every job that was acknowledged has one end, made by its last attempt.
+itself. At the end of each round every job that was acknowledged has one end, made by its last attempt. Names of rows and
+points behind the program are those that are asked for.
+
+`RINGWISE_SAVE=FILE` keeps how often each held there, for the table on the client page; what was kept at the same commit
+is added to, so that a long run can be made in pieces.
 """
 
 import contextlib
+import json
 import os
+import pathlib
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -16,16 +23,17 @@ from _scheduler import ENDS, Scheduler, address, kill, outcome
 
 ROUNDS = int(os.environ.get("RINGWISE_ROUNDS", "1"))
 
+# Where a node kills itself, and who that is.
 POINTS = [
-    "before-acknowledging",
-    "after-acknowledging",
-    "before-assigning",
-    "before-sending",
-    "before-starting",
-    "after-starting",
-    "before-result",
-    "after-result",
-    "before-client",
+    ("before-acknowledging", "the node that was asked: proposed, not acknowledged", "the client tries again with the same key; one job"),
+    ("after-acknowledging", "the node that was asked: acknowledged in the same breath", "the job is there and runs"),
+    ("before-assigning", "the leader: committed, not assigned", "the next leader assigns it"),
+    ("before-sending", "the leader: assigned, not sent", "the next leader sends the same attempt"),
+    ("before-starting", "the worker: told to run, nothing started", "attempt + 1 elsewhere"),
+    ("after-starting", "the worker: the program runs, nobody was told", "attempt + 1 elsewhere"),
+    ("before-result", "the worker: the program has ended, nobody was told", "attempt + 1 elsewhere"),
+    ("after-result", "the worker: the result was sent, and may not be committed", "one of both results counts"),
+    ("before-client", "the leader: the result is committed, the client has none", "any node gives the result"),
 ]
 
 # Prints its attempt, so that the result shows which one it is of.
@@ -179,40 +187,80 @@ def job_that_kills_its_worker(scheduler, name):
     return []
 
 
+# The rows of the contract: who dies, when; and what happens.
 ROWS = [
-    leader_before_acknowledging,
-    leader_after_acknowledging,
-    worker_with_a_job,
-    worker_that_was_slow,
-    leader_after_the_result,
-    leader_and_worker_at_once,
-    minority,
-    power,
-    job_that_kills_its_worker,
+    (leader_before_acknowledging, "leader, before it has acknowledged", "the client tries again with the same key at any node; one job"),
+    (leader_after_acknowledging, "leader, after acknowledging, before assigning", "the next leader assigns it"),
+    (worker_with_a_job, "worker, holding a job", "its lease ends within 2 s, attempt + 1 elsewhere"),
+    (worker_that_was_slow, "worker that was only slow", "its late result is refused by attempt number and kept as late"),
+    (leader_after_the_result, "leader, after the result, before the client has it", "the result is asked for at any node"),
+    (leader_and_worker_at_once, "a leader and a worker at once", "the majority goes on"),
+    (minority, "three of five do not answer", "the minority refuses with a reason"),
+    (power, "every node at once (power)", "on restart everything acknowledged is there"),
+    (job_that_kills_its_worker, "a job that kills its worker each time", "attempt cap, back-off, dead-letter list with reasons, retry"),
 ]
 
 
-def rows():
+def said(*words):
+    done = subprocess.run(words, capture_output=True, text=True, cwd=pathlib.Path(__file__).parent)
+    return done.stdout.strip()
+
+
+class Record:
+    """How often each row held, in a file."""
+
+    def __init__(self):
+        self.path, self.rows = os.environ.get("RINGWISE_SAVE"), {}
+        self.commit, self.date = said("git", "rev-parse", "--short=12", "HEAD"), said("date", "-u", "+%Y-%m-%d")
+
+    @contextlib.contextmanager
+    def round(self, name, who, what):
+        """One more round, held if it ends well."""
+        try:
+            yield
+        except BaseException:
+            self.add(name, who, what, 0)
+            raise
+        self.add(name, who, what, 1)
+
+    def add(self, name, who, what, held):
+        if not self.path:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            self.rows = {row["name"]: row for row in json.loads(pathlib.Path(self.path).read_text())}
+        before = self.rows.get(name, {})
+        rounds, well = (before["rounds"], before["held"]) if before.get("commit") == self.commit else (0, 0)
+        kept = {"rounds": rounds + 1, "held": well + held, "date": self.date, "commit": self.commit}
+        self.rows[name] = {"name": name, "who": who, "what": what, **kept}
+        order = [row.__name__ for row, *_ in ROWS] + [point for point, *_ in POINTS]
+        found = [self.rows[each] for each in order if each in self.rows]
+        pathlib.Path(self.path).write_text(json.dumps(found, indent=1) + "\n")
+
+
+def is_wanted(name):
+    return not sys.argv[2:] or name in sys.argv[2:]
+
+
+def rows(record):
+    wanted = [row for row in ROWS if is_wanted(row[0].__name__)]
+    if not wanted:
+        return
     with Scheduler("--restart-after", "1s") as scheduler:
-        wanted = sys.argv[2:]
-        for row in ROWS:
+        for row, who, what in wanted:
             for number in range(ROUNDS):
-                if wanted and row.__name__ not in wanted:
-                    continue
                 scheduler.settled()
                 began = time.monotonic()
-                jobs = row(scheduler, f"{row.__name__}-{number}")
-                scheduler.settled()
-                judge(scheduler, jobs)
+                with record.round(row.__name__, who, what):
+                    jobs = row(scheduler, f"{row.__name__}-{number}")
+                    scheduler.settled()
+                    judge(scheduler, jobs)
                 print(f"{row.__name__} {number}: held, {time.monotonic() - began:.1f} s", flush=True)
 
 
-def points():
-    for point in POINTS:
-        if sys.argv[2:] and point not in sys.argv[2:]:
-            continue
-        for number in range(ROUNDS):
-            with Scheduler("--crash", point, "--restart-after", "1s") as scheduler:
+def points(record):
+    for point, who, what in POINTS:
+        for number in range(ROUNDS if is_wanted(point) else 0):
+            with record.round(point, who, what), Scheduler("--crash", point, "--restart-after", "1s") as scheduler:
                 scheduler.settled()
                 leader = address(scheduler.leader()["address"])
                 job = post(scheduler, PROGRAM.format(0.3), f"{point}-{number}", leader)
@@ -223,6 +271,7 @@ def points():
                 print(f"{point} {number}: held, attempt {found['attempt']}", flush=True)
 
 
-rows()
-points()
+record = Record()
+rows(record)
+points(record)
 print("scheduler_kills: all held")
