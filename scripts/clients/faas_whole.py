@@ -1,15 +1,17 @@
 """A real service with real workers and real slots, in each of the three modes: what a user meets."""
 
 import base64
+import importlib
 import os
 import pathlib
+import subprocess
 import sys
 import time
 
 import dill
 
 from _dispatcher import Worker
-from _faas import Faas, pickled, unpickled
+from _faas import Faas, eventually, pickled, scratch, unpickled
 from _server import run
 
 MODES = ("local", "pull", "push")
@@ -19,10 +21,10 @@ WAIT_SECONDS = 60
 class Whole:
     """A service and its workers; a client of it."""
 
-    def __init__(self, mode, slots=2, words=()):
+    def __init__(self, mode, slots=2, words=(), options=()):
         self.mode, self.slots, self.words, self.worker = mode, slots, words, None
-        options = ["--workers", str(slots)] if mode == "local" else []
-        self.faas = Faas(*options, mode=mode)
+        local = ["--workers", str(slots), *words] if mode == "local" else []
+        self.faas = Faas(*local, *options, mode=mode)
 
     def __enter__(self):
         self.faas.start()
@@ -106,6 +108,52 @@ def test_a_user_gets_values_and_exceptions(mode):
         me = whole.register(lambda: (__import__("os").environ["FAAS_TASK_ID"], __import__("os").environ["FAAS_ATTEMPT"]))
         task = whole.execute(me)
         assert whole.result(task) == ("COMPLETED", (task, "1"))
+
+
+@in_each_mode
+def test_functions_of_a_module_come_by_reference(mode):
+    with scratch() as place:
+        pathlib.Path(place, "of_this_test.py").write_text("def triple(n):\n    return 3 * n\n")
+        sys.path.insert(0, place)
+        payload = pickled(importlib.import_module("of_this_test").triple)
+        sys.path.remove(place)
+        assert len(base64.b64decode(payload)) < 100, "a name, not code"
+        for words, state, said in (("--pythonpath", place), "COMPLETED", "42"), ((), "FAILED", "--pythonpath"):
+            with Whole(mode, words=words) as whole:
+                function = whole.post("/register_function", {"name": "triple", "payload": payload})["function_id"]
+                found, value = whole.call(function, 14)
+                assert found == state and said in str(value), (found, value)
+
+
+def test_only_who_shows_a_token_is_served():
+    with scratch() as folder:
+        tokens, wrong = pathlib.Path(folder, "tokens"), pathlib.Path(folder, "wrong")
+        tokens.write_text("first\n\n  second  \n")
+        wrong.write_text("secon\n")
+        for mode in MODES:
+            words = () if mode == "local" else ("--auth-file", str(tokens))
+            with Whole(mode, words=words, options=("--auth-file", str(tokens))) as whole:
+                http, base = whole.faas.http, whole.faas.base
+                for shown in (None, "", "Bearer", "Bearer secon", "Basic second"):
+                    http.headers["Authorization"] = shown
+                    for path in ("/", "/workers", "/tasks", "/result/00000000-0000-4000-8000-000000000000"):
+                        answer = http.get(base + path)
+                        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer"), (shown, path)
+                    assert http.post(base + "/register_function", json={"name": "f", "payload": ""}).status_code == 401
+                    assert http.get(base + "/healthz").status_code == 200
+                http.headers["Authorization"] = "Bearer second"
+                if mode != "local":
+                    host, port = whole.faas.dispatch
+                    for other in (("--auth-file", str(wrong)), ()):
+                        with Worker(f"tcp://{host}:{port}", *other, mode=f"--{mode}") as stranger:
+                            eventually(lambda: any("refuses this worker" in line for line in stranger.said))
+                            assert "--auth-file" in " ".join(stranger.said) and "second" not in " ".join(stranger.said)
+                    assert len(http.get(base + "/workers").json()["workers"]) == 1
+                assert whole.call(whole.register(lambda n: n + 1), 1) == ("COMPLETED", 2)
+        none = subprocess.run(
+            [sys.argv[1], "serve", "--port", "0", "--store", "memory", "--auth-file", os.devnull], capture_output=True, text=True
+        )
+        assert none.returncode == 2 and "there is no token in it" in none.stderr, none
 
 
 @in_each_mode

@@ -87,6 +87,12 @@ impl Faas {
     /// Something came on a client's connection.
     pub(crate) fn asked(&mut self, now: Now, event: Event<'_, To>, out: &mut impl Outbox<Said = Said>) {
         let Event::Ask(ask) = event else { return };
+        if !self.config.tokens.allow(ask.head.fields.get("authorization")) {
+            let sentence = "show a token of --auth-file: Authorization: Bearer TOKEN";
+            let Answer { status, body } = Answer::refusal(401, sentence);
+            let answer = web::Answer::json(status, &body).with(&[("WWW-Authenticate", "Bearer")]);
+            return self.site.answer(now, ask.id, answer, out);
+        }
         let done = match ask.to {
             To::Register => self.register(now, &ask, out),
             To::Execute => self.execute(now, &ask, out),

@@ -1,5 +1,6 @@
 //! What the operator meant: where to serve, how to answer, how much of everything.
 
+use crate::tokens::Tokens;
 use core::time::Duration;
 use machine::Address;
 pub use state::queue::Patience;
@@ -15,6 +16,8 @@ pub struct Config {
     pub mode: Mode,
     /// How clients are answered.
     pub manners: Manners,
+    /// Who may ask, and whose workers may run tasks.
+    pub tokens: Tokens,
     /// Bounds.
     pub limits: Limits,
     /// What is accepted outlives the process.

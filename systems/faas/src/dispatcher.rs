@@ -5,7 +5,7 @@
 //! workers of this machine, the core counts. A core whose workers have nothing to do says to the others how much room
 //! it has, and they lend it tasks that they cannot place. Nothing is said while everybody is busy.
 
-use crate::config::Mode;
+use crate::config::{Dispatch, Mode};
 use crate::dispatch::{
     self, Ended, FunctionId, MANY_MAX, Message, Report, Returned, Session, TaskFrame, TaskId, read,
     read_opening,
@@ -100,6 +100,13 @@ impl Faas {
                 return Err("a worker registers once".to_owned());
             }
             Message::Registration(registration) => {
+                // Nobody else can enter the folder where our own workers connect.
+                let is_ours = matches!(self.config.dispatch, Dispatch::Own(_));
+                if !is_ours && !self.config.tokens.know(registration.token.as_bytes()) {
+                    return Err(
+                        "its token is not in the service's --auth-file; give it one by its own".to_owned()
+                    );
+                }
                 worker.about = Some(About::new(&registration));
                 let mut frame = Vec::new();
                 dispatch::write_welcome(&mut frame, self.config.limits.silence_max / 3, worker.session);

@@ -237,6 +237,7 @@ impl Shard for Faas {
         match order {
             Order::Reload(config) => {
                 (self.config.limits, self.config.manners) = (config.limits, config.manners);
+                self.config.tokens = config.tokens.clone();
             }
             Order::Drain { by: _ } => {
                 self.is_draining = true;

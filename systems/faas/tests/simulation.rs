@@ -6,6 +6,7 @@ use faas::config::{Config, Dispatch, Limits, Manners, Mode, Patience};
 use faas::dispatch::{
     self, Ack, Ended, Message, Registration, Report, ReportFrame, Returned, Session, TaskId,
 };
+use faas::tokens::Tokens;
 use faas::{Faas, base64};
 use machine::{Address, NodeId};
 use sim::{Client, Faults, Lies, Setup, World, for_seeds};
@@ -32,6 +33,7 @@ fn config(mode: Mode) -> Config {
         dispatch: Dispatch::Shared(Address::Ip(([127, 0, 0, 1], 5555).into())),
         mode,
         manners: Manners::STRICT,
+        tokens: Tokens::default(),
         limits: Limits {
             patience: Patience { attempts_max: 50, ..Limits::default().patience },
             ..Limits::default()

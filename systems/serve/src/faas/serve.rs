@@ -5,6 +5,7 @@ use crate::options::Common;
 use crate::values;
 use clap::{Args, ValueEnum};
 use faas::config::{Config, Dispatch, Failure, Limits, Local, Manners, Mode, Patience};
+use faas::tokens::Tokens;
 use faas::{Faas, dispatch};
 use reactor::{Doors, Fatal, Keeper, Plan, Replays};
 use std::io::Write as _;
@@ -33,6 +34,9 @@ pub struct Serve {
     /// What outlives the process, and where: memory (nothing), log (in --data) or log:DIR
     #[arg(long, env = "RINGWISE_STORE", default_value = "log", value_parser = store)]
     store: Store,
+    /// A file of tokens, one a line: who asks must show one (Authorization: Bearer TOKEN), and so must workers
+    #[arg(long, env = "RINGWISE_AUTH_FILE", value_name = "FILE")]
+    auth_file: Option<PathBuf>,
     #[command(flatten)]
     manners: Spoken,
     #[command(flatten)]
@@ -271,7 +275,8 @@ fn usual_data() -> Option<PathBuf> {
 pub fn serve(asked: &Serve) -> Result<(), Fatal> {
     let common = &asked.common;
     logs::want(common.log_level, common.log_format);
-    common.refuse_strangers(false)?;
+    common.refuse_strangers(asked.auth_file.is_some())?;
+    let tokens = asked.auth_file.as_deref().map(super::tokens).transpose()?.unwrap_or_default();
     if asked.bounds.body_max < 1024 || asked.bounds.body_max > 2 * dispatch::PAYLOAD_MAX {
         return Err(Fatal::misuse(format!("--body-max is from 1024 to {}", 2 * dispatch::PAYLOAD_MAX)));
     }
@@ -305,6 +310,7 @@ pub fn serve(asked: &Serve) -> Result<(), Fatal> {
             Way::Push => Mode::Push,
         },
         manners: asked.manners(),
+        tokens: Tokens::new(tokens),
         limits: asked.limits(cores.len()),
         is_kept: data.is_some(),
         say: |line| logs::say(Level::Info, line),

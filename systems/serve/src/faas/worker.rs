@@ -168,12 +168,7 @@ impl Worker {
 
     fn token(&self) -> Result<Box<str>, Fatal> {
         let Some(path) = &self.auth_file else { return Ok(Box::default()) };
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Fatal::misuse(format!("{}: {error}", path.display())))?;
-        match text.lines().map(str::trim).find(|line| !line.is_empty()) {
-            Some(token) => Ok(token.into()),
-            None => Err(Fatal::misuse(format!("{}: there is no token in it", path.display()))),
-        }
+        Ok(super::tokens(path)?.swap_remove(0))
     }
 }
 
