@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-from _server import READY_SECONDS_MAX, STOP_SECONDS_MAX, address
+from _server import address, ready, stop
 
 PATIENCE_SECONDS = 30
 
@@ -26,9 +26,7 @@ class Balancer:
     def __enter__(self):
         command = [sys.argv[1], "serve", "--port", "0", "--admin-port", "0", "--log-level", "error", *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        assert line.startswith("READY balancer "), f"expected READY, got {line!r}"
-        keys = dict(word.split("=", 1) for word in line.split()[2:])
+        keys = ready(self.process, "balancer")
         self.http = address(keys["http"])
         self.admin = address(keys["admin"])
         return self
@@ -36,14 +34,7 @@ class Balancer:
     def __exit__(self, kind, value, trace):
         children = descendants(self.process.pid)
         if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                status = self.process.wait(timeout=STOP_SECONDS_MAX)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-                raise AssertionError(f"did not stop within {STOP_SECONDS_MAX} s of SIGTERM") from None
-            assert status == 0, f"SIGTERM must end it with status 0, not {status}"
+            stop(self.process)
         until(lambda: not alive(children), f"processes are left: {alive(children)}")
 
     def ask(self, method, path, body=None, headers=None, port=None):

@@ -6,20 +6,17 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 import dill
 import requests
 
 from _faas_worker import Worker
-from _server import address
+from _server import address, ready, stop
 
 # Workers run the first python3 of PATH: let it be this one, which has dill.
 os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
 
-READY_SECONDS_MAX = 20
-STOP_SECONDS_MAX = 20
 WAIT_SECONDS_MAX = 60
 
 
@@ -46,13 +43,7 @@ class Faas:
 
     def start(self):
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
-        too_late = threading.Timer(READY_SECONDS_MAX, self.process.kill)
-        too_late.start()
-        line = self.process.stdout.readline()
-        too_late.cancel()
-        assert line.startswith("READY faas "), f"expected READY, got {line!r}"
-        keys = dict(word.split("=", 1) for word in line.split()[2:])
-        assert keys["pid"] == str(self.process.pid)
+        keys = ready(self.process, "faas")
         self.base = f"http://{keys['http']}"
         at = keys["dispatch"]
         self.dispatch = at.removeprefix("unix:") if at.startswith("unix:") else address(at)
@@ -66,14 +57,7 @@ class Faas:
         for worker in self.workers:
             worker.stop()
         self.workers = []
-        self.process.terminate()
-        try:
-            status = self.process.wait(timeout=STOP_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise AssertionError(f"did not stop within {STOP_SECONDS_MAX} s of SIGTERM") from None
-        assert status == 0, f"SIGTERM must end it with status 0, not {status}"
+        stop(self.process)
 
     def kill(self):
         self.process.kill()

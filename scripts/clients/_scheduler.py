@@ -17,7 +17,7 @@ import threading
 import time
 
 from _balancer import alive, descendants, until
-from _server import STOP_SECONDS_MAX, address
+from _server import address, ready, stop
 
 PATIENCE_SECONDS = 60
 ENDS = ("finished", "failed", "dead", "cancelled", "lost")
@@ -44,15 +44,15 @@ class Scheduler:
         self.lines = []
         self.reader = threading.Thread(target=self.read_lines, args=(self.process.stderr,), daemon=True)
         self.reader.start()
-        line = self.process.stdout.readline()
-        assert line.startswith("READY scheduler "), f"expected READY, got {line!r}; {self.lines}"
-        keys = dict(word.split("=", 1) for word in line.split()[2:])
-        assert int(keys["pid"]) == self.process.pid
+        try:
+            keys = ready(self.process, "scheduler")
+        except AssertionError as unready:
+            raise AssertionError(f"{unready}; {self.lines}") from None
         self.client = address(keys["client"])
         self.log = address(keys["log"])
         host, ports = keys["nodes"].rsplit(":", 1)
         self.nodes = [(host, int(port)) for port in expanded(ports)]
-        assert len(self.nodes) == self.workers + 1, line
+        assert len(self.nodes) == self.workers + 1, keys
 
     def read_lines(self, stream):
         for line in stream:
@@ -72,14 +72,7 @@ class Scheduler:
                 for pid in children:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGCONT)
-                self.process.terminate()
-                try:
-                    status = self.process.wait(timeout=STOP_SECONDS_MAX)
-                except subprocess.TimeoutExpired:
-                    self.process.kill()
-                    self.process.wait()
-                    raise AssertionError(f"did not stop within {STOP_SECONDS_MAX} s of SIGTERM") from None
-                assert status == 0, f"SIGTERM must end it with status 0, not {status}"
+                stop(self.process)
             until(lambda: not alive(children), f"processes are left: {alive(children)}")
         finally:
             if kind is not None:

@@ -1,4 +1,4 @@
-"""A dht process of one's own, and a runner for plain functions.
+"""A dht process of one's own, what starting and stopping is for every program, and a runner for plain functions.
 
 A script says `with Server() as server:` and talks to `server.resp` or `server.frame`. The process has free ports,
 is stopped by SIGTERM at the end, and must then exit with status 0: a server that cannot stop fails its script.
@@ -12,7 +12,7 @@ import threading
 import traceback
 
 STOP_SECONDS_MAX = 20
-READY_SECONDS_MAX = 20
+READY_SECONDS_MAX = 60
 
 
 class Server:
@@ -25,26 +25,44 @@ class Server:
     def __enter__(self):
         command = [sys.argv[1], "serve", "--port", "0", *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        too_late = threading.Timer(READY_SECONDS_MAX, self.process.kill)
-        too_late.start()
-        line = self.process.stdout.readline()
-        too_late.cancel()
-        assert line.startswith("READY dht "), f"expected READY, got {line!r}"
-        self.keys = dict(word.split("=", 1) for word in line.split()[2:])
+        self.keys = ready(self.process, "dht")
         self.resp = address(self.keys["resp"])
         self.frame = address(self.keys["frame"])
         self.cores = addresses(self.keys["cores"])
         return self
 
     def __exit__(self, kind, value, trace):
-        self.process.terminate()
-        try:
-            status = self.process.wait(timeout=STOP_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise AssertionError(f"did not stop within {STOP_SECONDS_MAX} s of SIGTERM") from None
-        assert status == 0, f"SIGTERM must end it with status 0, not {status}"
+        stop(self.process)
+
+
+def first_line(process):
+    """What a process says first on standard output; nothing when it takes too long, and is killed."""
+    too_late = threading.Timer(READY_SECONDS_MAX, process.kill)
+    too_late.start()
+    line = process.stdout.readline()
+    too_late.cancel()
+    return line.rstrip("\n")
+
+
+def ready(process, program):
+    """Waits until a program serves: what its READY line says, by key."""
+    line = first_line(process)
+    assert line.startswith(f"READY {program} "), f"expected READY, got {line!r}"
+    keys = dict(word.split("=", 1) for word in line.split()[2:])
+    assert keys["pid"] == str(process.pid), (keys, process.pid)
+    return keys
+
+
+def stop(process):
+    """SIGTERM, at which a program must end in time, and well."""
+    process.terminate()
+    try:
+        status = process.wait(timeout=STOP_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise AssertionError(f"did not stop within {STOP_SECONDS_MAX} s of SIGTERM") from None
+    assert status == 0, f"SIGTERM must end it with status 0, not {status}"
 
 
 def address(text):

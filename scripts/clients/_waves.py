@@ -9,13 +9,12 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 
 from websockets.sync.client import connect
 
-from _server import addresses
+from _server import addresses, ready, stop
 
 WAIT_SECONDS_MAX = 30
 
@@ -27,12 +26,7 @@ class Waves:
     def __enter__(self):
         command = [sys.argv[1], "up", "--port", "0", "--log-level", "error", *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-        too_late = threading.Timer(WAIT_SECONDS_MAX, self.process.kill)
-        too_late.start()
-        line = self.process.stdout.readline()
-        too_late.cancel()
-        assert line.startswith("READY waves "), f"expected READY, got {line!r}"
-        keys = dict(word.split("=", 1) for word in line.split()[2:])
+        keys = ready(self.process, "waves")
         self.at = keys["http"]
         self.ports = [port for _, port in addresses(keys["units"])]
         # Its keeper and its units, if it has any.
@@ -41,9 +35,7 @@ class Waves:
 
     def __exit__(self, kind, value, trace):
         if self.process.poll() is None:
-            self.process.terminate()
-            status = self.process.wait(WAIT_SECONDS_MAX)
-            assert status == 0, f"SIGTERM must end it with status 0, not {status}"
+            stop(self.process)
         within(lambda: not any(map(is_alive, self.owned)), "no process is left behind")
 
     def get(self, path, port=None):
