@@ -1,5 +1,6 @@
 //! The command line as it is typed. What it means is `plan`'s to say.
 
+use crate::events::Events;
 use crate::http;
 use crate::keys::{self, Choice};
 use crate::pace::Arrival;
@@ -14,7 +15,7 @@ use std::time::Duration;
 ///
 /// Exit status: 0 done, 1 the target cannot be reached, 2 wrong use, 3 the machine cannot, 6 the result is invalid
 /// and --strict was given, 7 a scenario ended otherwise than expected, 8 the second result is slower, 9 saturate found
-/// no edge of the server's, 101 a bug.
+/// no edge of the server's, 10 a history is none of a register, 101 a bug.
 #[derive(Parser, Debug)]
 #[command(name = "loadgen", version, max_term_width = 100)]
 pub struct Cli {
@@ -36,6 +37,8 @@ pub enum Command {
     Sweep(SeriesArgs),
     /// Whether the second of two results is slower: status 8 when it is.
     Compare(CompareArgs),
+    /// Whether a history could be a register's: status 10 when not.
+    Check(CheckArgs),
     /// Makes report.html again from the files of a folder.
     Report(ReportArgs),
     /// Whether this machine can generate load: each finding with the line that mends it.
@@ -50,7 +53,7 @@ pub struct RunArgs {
     /// http://HOST:PORT/PATH; see the options that begin with HTTP. Or jobs://HOST:PORT, a scheduler: each request sends
     /// a job (`true`, or what --body says) and is right when it is acknowledged.
     /// Or faas://HOST:PORT/FUNCTION-ID: each request calls the function, with --body as its arguments, and waits for its
-    /// result.
+    /// result. Or waves://HOST:PORT, a network of units: each request asks for an echo and waits for its tree.
     pub target: String,
 
     /// Connections held open, over all cores.
@@ -163,10 +166,24 @@ pub struct RunArgs {
     #[arg(short = 'o', long)]
     pub out: Option<PathBuf>,
 
-    /// A file of what was done to the server meanwhile, read when the run is over: lines of seconds since its start, a
-    /// comma and a word (12.5,node 2 killed). They are marked on the timeline, with the time to recover.
+    /// Take values as they come: that they are right is not checked, and not claimed.
     #[arg(long)]
-    pub events: Option<PathBuf>,
+    pub no_check: bool,
+
+    /// Do not ask the kernel when it had each reply: the reading delay is then not known.
+    #[arg(long)]
+    pub no_stamps: bool,
+
+    /// Write every read and write with its call and its return there, for `loadgen check`.
+    #[arg(long)]
+    pub history: Option<PathBuf>,
+
+    /// What was done to the server meanwhile. A file, read when the run is over: lines of seconds since its start, or
+    /// since 1970, a comma and a word (12.5,node 2 killed). Or an address to hear words at by UDP while it goes on
+    /// (127.0.0.1:9999; in bash `echo node 2 killed >/dev/udp/127.0.0.1/9999`). They are marked on the timeline, with
+    /// the time to recover; and every key is read when all is over, to count acknowledged writes that are gone.
+    #[arg(long)]
+    pub events: Option<Events>,
 
     /// Exit with status 6 when the result is invalid.
     #[arg(long)]
@@ -228,6 +245,13 @@ pub struct CompareArgs {
     /// What decides the redraws.
     #[arg(long, default_value = "1")]
     pub seed: u64,
+}
+
+/// A history.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// What --history wrote.
+    pub file: PathBuf,
 }
 
 /// A folder of results.

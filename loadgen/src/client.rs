@@ -10,6 +10,7 @@ mod asking;
 mod course;
 #[cfg(test)]
 mod http_tests;
+mod keeping;
 mod routed;
 #[cfg(test)]
 mod routed_tests;
@@ -17,6 +18,7 @@ mod routed_tests;
 mod tests;
 
 use crate::dialler::Dialler;
+use crate::history::History;
 use crate::pace::Pace;
 use crate::plan::Load;
 use crate::protocol::Answer;
@@ -27,7 +29,7 @@ use crate::tally::{Kind, Tally};
 use crate::workload::Operations;
 use machine::{
     Blob, Chance, Close, ConnId, End, Gauges, Input, Instant, Now, Opened, Order, Outbox, Peer, Seat, Shard,
-    TimerId,
+    TimerId, WallTime,
 };
 use std::time::Duration;
 use wire::Outcome;
@@ -50,6 +52,8 @@ const BURST_MAX: usize = 1024;
 const LOAD_DEPTH: usize = 64;
 /// Bytes of values in flight that loading keeps under.
 const LOAD_FLIGHT_BYTES: usize = 8 << 20;
+/// How long reading every key after a run may take: a node that was killed is back by then, or its keys stay unread.
+const LOOK_BACK_MAX: Duration = Duration::from_secs(30);
 
 const TIMER_TICK: TimerId = TimerId(0);
 const TIMER_PACE: TimerId = TimerId(1);
@@ -71,8 +75,12 @@ pub struct Outcomes {
     pub offered: Option<u64>,
     /// Of the measured time, what the machine took from us without being asked.
     pub stalled: Duration,
-    /// Whether it ended before its end: by order, or because no connection was left.
+    /// Whether it ended before its end: by order, because no connection was left, or because no more could be kept.
     pub cut_short: bool,
+    /// When the run began, warm-up and all; none when it never did.
+    pub started: Option<WallTime>,
+    /// Every read and write, where they are kept.
+    pub history: Option<History>,
 }
 
 /// One core's share of the load.
@@ -99,8 +107,11 @@ pub struct Client {
     written_before: u64,
     /// Measured requests still to be sent, where they are counted.
     left: Option<u64>,
-    /// The next key to be written before the run.
+    /// The next key to be written before the run, or read after it.
     next_load: u64,
+    /// Keys whose reading after the run failed: to be tried again, and from the next look at what is overdue on.
+    again: Vec<u64>,
+    again_later: Vec<u64>,
     /// For when the pace's timer is set.
     paced: Option<Instant>,
     ticks: u64,
@@ -152,6 +163,8 @@ impl Shard for Client {
             written_before: 0,
             left: load.requests.map(|requests| Load::share(requests, core, cores)),
             next_load: u64::from(core),
+            again: Vec::new(),
+            again_later: Vec::new(),
             paced: None,
             ticks: 0,
             last_tick: Instant::ZERO,
@@ -165,6 +178,8 @@ impl Shard for Client {
                 offered: None,
                 stalled: Duration::ZERO,
                 cut_short: false,
+                started: None,
+                history: load.history.then(|| History::new(core)),
             },
             message: Vec::with_capacity(load.key_size + load.values.most() + 64),
             key: Vec::with_capacity(load.key_size),
@@ -200,7 +215,7 @@ impl Shard for Client {
         out: &mut impl Outbox<Said = Said>,
     ) {
         let Some(place) = self.sessions.place_of(conn) else { return };
-        if self.stage >= Stage::Running {
+        if matches!(self.stage, Stage::Running | Stage::Stopping) {
             self.outcomes.tally.turn_to(self.window.second(now.at));
         }
         let (received, flushed) = (input.received_at, input.sent_at);
@@ -232,7 +247,7 @@ impl Shard for Client {
                 }
                 self.outcomes.tally.listen(answer);
             }
-            self.count(now, asked, answer, received);
+            self.count(now, place, asked, answer, received);
         }
         self.go_on(now, out);
     }
@@ -301,8 +316,8 @@ impl Shard for Client {
     fn on_order(&mut self, now: Now, order: Order<'_, Load>, out: &mut impl Outbox<Said = Said>) {
         match (order, self.stage) {
             (Order::Reload(_), _) | (Order::Drain { .. }, Stage::Over) => {}
-            (Order::Drain { .. }, Stage::Connecting | Stage::Loading) => {
-                self.outcomes.cut_short = true;
+            (Order::Drain { .. }, Stage::Connecting | Stage::Loading | Stage::LookingBack) => {
+                self.outcomes.cut_short |= self.stage != Stage::LookingBack;
                 self.over(out);
             }
             (Order::Drain { by }, Stage::Running | Stage::Stopping) => {

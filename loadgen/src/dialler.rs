@@ -64,6 +64,12 @@ impl Dialler {
         self.wanted.push_back(place);
     }
 
+    /// These want connections, and no others that did.
+    pub fn want_only(&mut self, places: impl Iterator<Item = u32>) {
+        self.later.clear();
+        self.wanted = places.collect();
+    }
+
     /// What to do at `now`.
     pub fn next(&mut self, now: Instant) -> Step {
         let (Some(&place), true) = (self.wanted.front(), self.in_flight < DIALS_MAX) else {

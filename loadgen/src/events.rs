@@ -1,25 +1,113 @@
 //! What was done to the server during a run (a node killed, one that joined, a link cut), noted by whoever did it in
-//! a file, and how long the server took to be itself again. Each line is a second since the start of the run, a
-//! comma, and a word: `12.5,node 2 killed`.
+//! a file or said to us by UDP meanwhile, and how long the server took to be itself again. Each line of a file is a
+//! second since the start of the run, or since 1970, a comma, and a word: `12.5,node 2 killed`; a datagram is the word.
 //!
 //! The hard thing is what "again" means: the first second from which on, for three of them, as many requests were
 //! answered as in the middle one of the seconds before, less five percent, and none failed. So the answer is in
 //! whole seconds, and an event without three seconds before it has none.
 
 use crate::report::Report;
+use reactor::Fatal;
 use std::fmt::Write as _;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The most events of a run.
 const EVENTS_MAX: usize = 1_000;
+/// Bytes of a word that are kept.
+const WORD_MAX: usize = 200;
+/// From here on a time counts from 1970: no run is that long.
+const EPOCH_MIN: f64 = 1e9;
+/// How often a listener looks whether the run is over.
+const LOOK: Duration = Duration::from_millis(50);
 /// Seconds that must go well, and that must have been there before.
 const STEADY: usize = 3;
 /// Of what was answered in a second before.
 const AGAIN: f64 = 0.95;
 
+/// Where they come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Events {
+    /// A file, read when the run is over.
+    File(PathBuf),
+    /// Said to this address while it goes on.
+    Heard(SocketAddr),
+}
+
+impl FromStr for Events {
+    type Err = core::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(text.parse().map_or_else(|_| Self::File(PathBuf::from(text)), Self::Heard))
+    }
+}
+
+/// Hears events until it is asked for them.
+#[derive(Debug)]
+pub struct Listener {
+    thread: JoinHandle<Vec<Event>>,
+    over: Arc<AtomicBool>,
+}
+
+impl Listener {
+    /// Listens at this address.
+    ///
+    /// # Errors
+    /// A sentence, when it cannot.
+    pub fn at(address: SocketAddr) -> Result<Self, Fatal> {
+        let wrong = |error: std::io::Error| Fatal::misuse(format!("--events {address}: {error}"));
+        let socket = UdpSocket::bind(address).map_err(wrong)?;
+        socket.set_read_timeout(Some(LOOK)).map_err(wrong)?;
+        let over = Arc::new(AtomicBool::new(false));
+        let until = over.clone();
+        Ok(Self { thread: std::thread::spawn(move || hear(&socket, &until)), over })
+    }
+
+    /// What was heard, by the wall clock.
+    #[must_use]
+    pub fn heard(self) -> Vec<Event> {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or_default()
+    }
+}
+
+fn hear(socket: &UdpSocket, over: &AtomicBool) -> Vec<Event> {
+    let mut events = Vec::new();
+    let mut word = [0; WORD_MAX];
+    while !over.load(Ordering::Relaxed) {
+        let Ok(length) = socket.recv(&mut word) else { continue };
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let what = String::from_utf8_lossy(&word[..length]).trim().replace(['\n', '\r'], " ");
+        if events.len() < EVENTS_MAX && !what.is_empty() {
+            eprintln!("event: {what}");
+            events.push(Event { at, what });
+        }
+    }
+    events
+}
+
+/// These events by the seconds since the run's start, which was so many seconds after 1970. Those before it are none
+/// of this run.
+#[must_use]
+pub fn since(events: Vec<Event>, started: f64) -> Vec<Event> {
+    let moved = |event: Event| match event.at {
+        at if at >= EPOCH_MIN => Event { at: ((at - started) * 1e3).round() / 1e3, ..event },
+        _ => event,
+    };
+    let mut events: Vec<Event> = events.into_iter().map(moved).filter(|event| event.at >= 0.0).collect();
+    events.sort_by(|a, b| a.at.total_cmp(&b.at));
+    events
+}
+
 /// What was done, and when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// Seconds since the start of the run, warm-up and all.
+    /// Seconds since the start of the run, warm-up and all; or since 1970.
     pub at: f64,
     /// What.
     pub what: String,
@@ -126,6 +214,17 @@ mod tests {
         for refused in ["killed", "x,killed", "-1,killed", "nan,x"] {
             assert!(read(refused).is_err(), "{refused}");
         }
+    }
+
+    #[test]
+    fn what_was_heard_is_counted_from_the_start() {
+        let listener = Listener::at("127.0.0.1:0".parse().unwrap());
+        assert!(listener.is_ok_and(|listener| listener.heard().is_empty()));
+        let event = |at: f64| Event { at, what: "x".to_owned() };
+        let moved = since(vec![event(1_700_000_012.5), event(3.0), event(1_699_999_999.0)], 1_700_000_000.0);
+        assert_eq!(moved, [event(3.0), event(12.5)]);
+        assert_eq!("127.0.0.1:9999".parse(), Ok(Events::Heard("127.0.0.1:9999".parse().unwrap())));
+        assert_eq!("events.txt".parse(), Ok(Events::File(PathBuf::from("events.txt"))));
     }
 
     #[test]

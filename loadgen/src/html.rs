@@ -2,6 +2,7 @@
 //! be read on a telephone. It is made from the files alone, so that it can be made again, and shows no number that
 //! is not in them.
 
+use crate::history::Writes;
 use crate::report::Percentiles;
 use crate::svg::{Axis, Chart, Line, Mark, escaped};
 use crate::sweep::Curve;
@@ -89,6 +90,17 @@ fn summary(run: &Value, body: &mut String) {
         shown_count(number("rate").round() as u64),
         escaped(&errors(&run["errors"]))
     );
+    if let Ok(writes) = serde_json::from_value::<Writes>(run["writes"].clone()) {
+        let (acknowledged, lost) = (shown_count(writes.acknowledged), shown_count(writes.lost));
+        let unread = shown_count(writes.unread_keys);
+        let _ = writeln!(
+            body,
+            "<p>{acknowledged} writes acknowledged, <b>{lost}</b> of them lost; {unread} keys could not be read</p>"
+        );
+    }
+    if run["checked"] == false {
+        *body += "<p>values were not checked</p>\n";
+    }
     *body += "<div class=\"wide\"><table><tr><th>time</th><th>p50</th><th>p90</th><th>p99</th><th>p99.9</th><th>max</th></tr>\n";
     for (name, told) in [
         ("service", "sent → read"),

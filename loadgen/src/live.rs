@@ -168,6 +168,7 @@ impl Live {
                 self.shown_second = Some(look.second);
                 Some(second_line(look))
             }
+            Stage::LookingBack => Some("looking back: reading every key".to_owned()),
             Stage::Over => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use loadgen::cli::{Cli, Command, quoted};
-use loadgen::{compare, doctor, html, plan, run, saturate, series, sweep};
+use loadgen::{compare, doctor, history, html, plan, run, saturate, series, sweep};
 use reactor::Fatal;
 use reactor::fatal;
 use std::process::ExitCode;
@@ -29,6 +29,7 @@ fn obey(cli: Cli) -> Result<u8, Fatal> {
         Command::Saturate(typed) => saturate::saturate(&typed, drawn_seed()),
         Command::Sweep(typed) => sweep::sweep(&typed, drawn_seed()),
         Command::Compare(typed) => compare::compare(&typed),
+        Command::Check(typed) => history::check(&typed.file),
         Command::Report(typed) => {
             html::write(&typed.folder)
                 .map_err(|why| Fatal::misuse(format!("{}: {why}", typed.folder.display())))?;

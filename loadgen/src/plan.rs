@@ -3,6 +3,7 @@
 
 use crate::cli::RunArgs;
 use crate::discover::discover;
+use crate::events::Events;
 use crate::http::{Ask, Typed};
 use crate::jobs;
 use crate::keys::Choice;
@@ -10,7 +11,7 @@ use crate::pace::Arrival;
 use crate::protocol::Dialect;
 use crate::sizes::Sizes;
 use crate::units::{Mix, Rate};
-use crate::workload::{KEYS_MAX, key_size_min};
+use crate::workload::{KEYS_MAX, NAMED_VALUE_MIN, key_size_min};
 use reactor::fatal::Fatal;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -78,6 +79,12 @@ pub struct Load {
     pub preload: bool,
     /// Whether every key is known to be there without that.
     pub every_key: bool,
+    /// Whether values are looked at.
+    pub check: bool,
+    /// Whether every read and write is kept.
+    pub history: bool,
+    /// Whether every key is read when all is over.
+    pub looks_back: bool,
 }
 
 impl Default for Load {
@@ -105,6 +112,9 @@ impl Default for Load {
             timeout: Duration::from_secs(5),
             preload: true,
             every_key: false,
+            check: true,
+            history: false,
+            looks_back: false,
         }
     }
 }
@@ -142,7 +152,11 @@ pub struct Run {
     /// Where the results go.
     pub out: Option<PathBuf>,
     /// What was done to the server meanwhile.
-    pub events: Option<PathBuf>,
+    pub events: Option<Events>,
+    /// Where the history goes.
+    pub history: Option<PathBuf>,
+    /// Whether the kernel is asked when it had each reply.
+    pub stamps: bool,
     /// Whether an invalid result is an exit status of its own.
     pub strict: bool,
     /// The commit that is measured, as far as it was told.
@@ -172,9 +186,10 @@ impl Run {
             }
             Scheme::Http => Dialect::Http(Arc::new(http(&typed, addresses)?)),
             Scheme::Faas => Dialect::Http(Arc::new(faas(&typed, addresses)?)),
+            Scheme::Waves => Dialect::Http(Arc::new(waves(&typed, addresses)?)),
         };
         // One request, whatever is asked: nothing to write before, nothing to mix.
-        let plain = matches!(scheme, Scheme::Http | Scheme::Faas);
+        let plain = matches!(scheme, Scheme::Http | Scheme::Faas | Scheme::Waves);
         let sources = typed.source.unwrap_or_default();
         let matches = |source: &IpAddr| targets.iter().all(|target| target.is_ipv4() == source.is_ipv4());
         if let Some(source) = sources.iter().find(|source| !matches(source)) {
@@ -206,7 +221,16 @@ impl Run {
             timeout: typed.timeout,
             preload: !typed.no_load && !plain,
             every_key: false,
+            check: !typed.no_check,
+            history: false,
+            looks_back: false,
         };
+        let unkept = unkept(&load);
+        if let (Some(_), Some(why)) = (&typed.history, unkept) {
+            return Err(Fatal::misuse(format!("--history {why}")));
+        }
+        let looks_back = typed.events.is_some() && unkept.is_none();
+        let load = Load { history: looks_back || typed.history.is_some(), looks_back, ..load };
         Ok(Self {
             load,
             target: asked,
@@ -217,6 +241,8 @@ impl Run {
             metric: typed.metric,
             out: typed.out,
             events: typed.events,
+            history: typed.history,
+            stamps: !typed.no_stamps,
             strict: typed.strict,
             git_commit: typed.git_commit,
         })
@@ -231,6 +257,7 @@ enum Scheme {
     Frame,
     Http,
     Faas,
+    Waves,
 }
 
 /// What is asked of an HTTP server.
@@ -281,12 +308,38 @@ fn faas(typed: &RunArgs, addresses: &str) -> Result<Ask, Fatal> {
     Ask::mean(&asked, typed.key_size).map_err(Fatal::misuse)
 }
 
+/// An echo wave over a network of units: asked for at its balancer, which answers with the tree that the wave brought.
+fn waves(typed: &RunArgs, addresses: &str) -> Result<Ask, Fatal> {
+    let asked = Typed {
+        method: "GET".to_owned(),
+        host: addresses.split(',').next().unwrap_or_default().to_owned(),
+        path: "/echo".to_owned(),
+        headers: typed.header.clone(),
+        body: None,
+        statuses: (200, 200),
+        holds: Some("\"children\"".to_owned()),
+    };
+    Ask::mean(&asked, typed.key_size).map_err(Fatal::misuse)
+}
+
+/// Why the reads and writes of this load are no history of registers; none when they are.
+fn unkept(load: &Load) -> Option<&'static str> {
+    let named = load.values.least() >= NAMED_VALUE_MIN;
+    match (&load.dialect, load.preload, named, load.mix.del) {
+        (Dialect::Http(_), ..) => Some("keeps reads and writes of keys, and HTTP has none"),
+        (_, false, ..) => Some("needs every key written before the run: leave out --no-load"),
+        (_, _, false, _) => Some("needs values that name their version: a --value-size of 16 and more"),
+        (.., 1..) => Some("knows reads and writes only: leave del out of the --mix"),
+        (.., 0) => None,
+    }
+}
+
 /// Scheme and addresses of a target.
 fn target(text: &str) -> Result<(Scheme, &str), Fatal> {
     let wrong = || {
         Fatal::misuse(format!(
             "{text:?} is no target: write resp://host:port, resp-cluster://host:port, frame://host:port, \
-             http://host:port/path, jobs://host:port or faas://host:port/FUNCTION-ID"
+             http://host:port/path, jobs://host:port, waves://host:port or faas://host:port/FUNCTION-ID"
         ))
     };
     let (scheme, addresses) = text.split_once("://").ok_or_else(wrong)?;
@@ -296,10 +349,11 @@ fn target(text: &str) -> Result<(Scheme, &str), Fatal> {
         "frame" => Scheme::Frame,
         "http" => Scheme::Http,
         "faas" => Scheme::Faas,
+        "waves" => Scheme::Waves,
         _ => return Err(wrong()),
     };
     let addresses = match scheme {
-        Scheme::Http | Scheme::Faas => addresses.split('/').next().unwrap_or_default(),
+        Scheme::Http | Scheme::Faas | Scheme::Waves => addresses.split('/').next().unwrap_or_default(),
         Scheme::Resp | Scheme::Cluster | Scheme::Frame => addresses,
     };
     match addresses.split(',').all(|address| address.contains(':')) {

@@ -5,7 +5,9 @@
 use crate::client::Outcomes;
 use crate::counters::Beside;
 use crate::environment::Environment;
+use crate::events::Event;
 use crate::files::{hgrm, hlog};
+use crate::history::{Kept, Writes, merged};
 use crate::html;
 use crate::plan::{Load, Run};
 use crate::tally::{Kind, Tally};
@@ -38,6 +40,14 @@ pub struct Report {
     pub server: Option<Beside>,
     /// Where it ran.
     pub environment: Environment,
+    /// When it began, in seconds since 1970; none when it never did.
+    pub started: Option<f64>,
+    /// Every read and write, where they were kept.
+    pub history: Vec<Kept>,
+    /// What became of its writes, where every key was read at the end.
+    pub writes: Option<Writes>,
+    /// What was done to the server meanwhile, as far as we were told.
+    pub heard: Vec<Event>,
 }
 
 impl Report {
@@ -46,7 +56,7 @@ impl Report {
     pub fn new(
         run: Run,
         operations_hash: String,
-        cores: &[Outcomes],
+        mut cores: Vec<Outcomes>,
         busy: Option<f64>,
         server: Option<Beside>,
         environment: Environment,
@@ -74,7 +84,24 @@ impl Report {
             cut_short: cores.iter().any(|core| core.cut_short),
         };
         let verdict = Verdict::of(&facts);
-        Self { run, operations_hash, tally, facts, verdict, server, environment }
+        let started = cores.iter().filter_map(|core| core.started).min();
+        let started = started.map(|started| started.micros() as f64 / 1e6);
+        let history = merged(cores.iter_mut().filter_map(|core| core.history.take()));
+        let writes = (load.looks_back && !facts.cut_short).then(|| Writes::of(&history, load.keys));
+        let heard = Vec::new();
+        Self {
+            run,
+            operations_hash,
+            tally,
+            facts,
+            verdict,
+            server,
+            environment,
+            started,
+            history,
+            writes,
+            heard,
+        }
     }
 
     /// Measured seconds.
@@ -142,6 +169,10 @@ impl Report {
             stalled_seconds: self.facts.stalled.as_secs_f64(),
             busy: self.facts.busy,
             redirects: self.tally.redirect.len(),
+            checked: self.run.load.check,
+            stamps: self.run.stamps,
+            started: self.started,
+            writes: self.writes,
             server: self.server,
             environment: &self.environment,
         };
@@ -216,6 +247,10 @@ struct Document<'a> {
     stalled_seconds: f64,
     busy: Option<f64>,
     redirects: u64,
+    checked: bool,
+    stamps: bool,
+    started: Option<f64>,
+    writes: Option<Writes>,
     server: Option<Beside>,
     environment: &'a Environment,
 }
@@ -256,6 +291,8 @@ pub(crate) mod tests {
             command: "loadgen run resp://127.0.0.1:6379".to_owned(),
             spin: Duration::ZERO,
             events: None,
+            history: None,
+            stamps: true,
             metric: None,
             cores: vec![],
             out: None,
@@ -281,9 +318,11 @@ pub(crate) mod tests {
             offered: None,
             stalled: Duration::ZERO,
             cut_short: false,
+            started: None,
+            history: None,
         };
         let environment = Environment::before(&run.git_commit);
-        Report::new(run, "00ff".to_owned(), &[outcomes], Some(0.5), None, environment)
+        Report::new(run, "00ff".to_owned(), vec![outcomes], Some(0.5), None, environment)
     }
 
     #[test]

@@ -139,14 +139,14 @@ impl Routing {
         Some(first)
     }
 
-    /// Takes away those that have waited since before `then`; gives whether each counted.
-    pub fn expire(&mut self, then: Instant) -> Vec<bool> {
+    /// Takes away those that have waited since before `then`, and gives them.
+    pub fn expire(&mut self, then: Instant) -> Vec<Asked> {
         let mut gone = Vec::new();
         for queue in &mut self.waiting {
             queue.retain(|waiting| {
                 let stays = waiting.asked.sent >= then;
                 if !stays {
-                    gone.push(waiting.asked.measured);
+                    gone.push(waiting.asked);
                 }
                 stays
             });

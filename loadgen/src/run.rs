@@ -5,7 +5,8 @@ use crate::client::{Client, Outcomes};
 use crate::counters::Reading;
 use crate::doctor;
 use crate::environment::Environment;
-use crate::events;
+use crate::events::{self, Event, Events, Listener};
+use crate::history;
 use crate::live::{Live, PERIOD};
 use crate::plan::{Run, STATUS_UNREACHABLE};
 use crate::report::Report;
@@ -42,18 +43,36 @@ pub fn run(run: Run) -> Result<u8, Fatal> {
 /// A sentence, when they cannot be written.
 pub fn keep(report: &Report) -> Result<(), Fatal> {
     let mut marked = None;
-    if let Some(file) = &report.run.events {
-        let wrong = |why: String| Fatal::misuse(format!("--events {}: {why}", file.display()));
-        let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-        let text = events::csv(&events::read(&text).map_err(wrong)?, report);
+    if report.run.events.is_some() {
+        let text = events::csv(&events(report)?, report);
         print!("{text}");
         marked = Some(text);
+    }
+    if let Some(file) = &report.run.history {
+        let wrong = |error: std::io::Error| {
+            Fatal::misuse(format!("--history {} cannot be written: {error}", file.display()))
+        };
+        history::write(&report.history, std::fs::File::create(file).map_err(wrong)?).map_err(wrong)?;
     }
     let Some(folder) = &report.run.out else { return Ok(()) };
     if let Some(text) = marked {
         std::fs::write(folder.join("events.csv"), text).map_err(|error| unwritable(&error, folder))?;
     }
     report.write(folder).map_err(|error| unwritable(&error, folder))
+}
+
+/// What was done to the server, by seconds since the run's start.
+fn events(report: &Report) -> Result<Vec<Event>, Fatal> {
+    let events = match &report.run.events {
+        Some(Events::File(file)) => {
+            let wrong = |why: String| Fatal::misuse(format!("--events {}: {why}", file.display()));
+            let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+            events::read(&text).map_err(wrong)?
+        }
+        Some(Events::Heard(_)) => report.heard.clone(),
+        None => Vec::new(),
+    };
+    Ok(events::since(events, report.started.unwrap_or_default()))
 }
 
 /// Runs it to its end.
@@ -66,6 +85,10 @@ pub fn measure(run: Run) -> Result<Report, Fatal> {
     if let Some(folder) = &run.out {
         std::fs::create_dir_all(folder).map_err(|error| unwritable(&error, folder))?;
     }
+    let listener = match run.events {
+        Some(Events::Heard(address)) => Some(Listener::at(address)?),
+        Some(Events::File(_)) | None => None,
+    };
     let environment = Environment::before(&run.git_commit);
     let before = Reading::take(&run.load, run.metric.as_deref());
     let live = Arc::new(Mutex::new(Live::new(&run)));
@@ -73,7 +96,7 @@ pub fn measure(run: Run) -> Result<Report, Fatal> {
     let plan = Plan {
         cores: run.cores.clone(),
         seed: run.load.seed,
-        stamps: true,
+        stamps: run.stamps,
         spin: run.spin,
         drain: run.load.timeout + Duration::from_secs(1),
         watch: Some((PERIOD, Box::new(move |cores| lock(&shown).look(cores)))),
@@ -87,7 +110,8 @@ pub fn measure(run: Run) -> Result<Report, Fatal> {
     let written = outcomes.iter().map(|core| core.tally.written).sum();
     let after = Reading::take(&run.load, run.metric.as_deref());
     let server = before.zip(after).and_then(|(before, after)| before.until(after, written));
-    let report = Report::new(run, hash, &outcomes, lock(&live).busy(), server, environment.after());
+    let mut report = Report::new(run, hash, outcomes, lock(&live).busy(), server, environment.after());
+    report.heard = listener.map(Listener::heard).unwrap_or_default();
     match report.facts.connections {
         (_, 0) if !report.facts.cut_short => Err(Fatal {
             status: STATUS_UNREACHABLE,

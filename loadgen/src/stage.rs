@@ -15,13 +15,16 @@ pub enum Stage {
     Running,
     /// Sending nothing more, waiting for what is in flight.
     Stopping,
+    /// Reading every key, to see what is left.
+    LookingBack,
     /// Finished.
     Over,
 }
 
 impl Stage {
     /// All stages.
-    pub const ALL: [Self; 5] = [Self::Connecting, Self::Loading, Self::Running, Self::Stopping, Self::Over];
+    pub const ALL: [Self; 6] =
+        [Self::Connecting, Self::Loading, Self::Running, Self::Stopping, Self::LookingBack, Self::Over];
 
     /// The stage of that number.
     #[must_use]
@@ -70,7 +73,7 @@ impl Muster {
             _ if open == 0 => Stage::Over,
             Stage::Connecting if self.preload => Stage::Loading,
             Stage::Connecting | Stage::Loading => Stage::Running,
-            Stage::Running | Stage::Stopping | Stage::Over => Stage::Over,
+            Stage::Running | Stage::Stopping | Stage::LookingBack | Stage::Over => Stage::Over,
         };
         Some(self.stage)
     }

@@ -44,6 +44,17 @@ pub fn table(report: &Report) -> String {
         let differ = if server.differ() { ": THEY DIFFER" } else { "" };
         line("server", format!("counted {counted} requests, of {written} that were written{differ}"));
     }
+    if let Some(writes) = report.writes {
+        let (acknowledged, lost) = (shown_count(writes.acknowledged), shown_count(writes.lost));
+        let unread = match writes.unread_keys {
+            0 => String::new(),
+            keys => format!("; {} keys could not be read", shown_count(keys)),
+        };
+        line("writes", format!("{acknowledged} acknowledged, {lost} of them lost{unread}"));
+    }
+    if !report.run.load.check {
+        line("checks", "values were not checked".to_owned());
+    }
     let hiccup = Percentiles::of(&report.tally.hiccup);
     let (p99, max) = (shown_micros(hiccup.p99), shown_micros(hiccup.max));
     let stalled = shown_micros(report.facts.stalled.as_micros() as u64);

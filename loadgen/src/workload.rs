@@ -180,6 +180,12 @@ pub fn check_value(value: &[u8], key: u64, sizes: &Sizes) -> Checked {
     }
 }
 
+/// The version that a value says it is; none of one too short to say it.
+#[must_use]
+pub fn version_of(value: &[u8]) -> Option<u64> {
+    if value.len() < NAMED_VALUE_MIN { None } else { number(&value[NUMBER_LETTERS..2 * NUMBER_LETTERS]) }
+}
+
 /// Whether the bytes from `from` on are those of that key and version.
 fn follows(value: &[u8], from: usize, key: u64, version: u64, value_size: usize) -> bool {
     let mut words = Letters::new(key, version, value_size);

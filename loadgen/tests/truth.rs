@@ -6,7 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -252,4 +252,36 @@ fn redis_benchmark(target: SocketAddr) -> u64 {
     let row = text.lines().find(|line| line.starts_with("\"GET")).unwrap_or_else(|| panic!("{text}"));
     let p99 = row.split(',').rev().nth(1).unwrap().trim_matches('"');
     (p99.parse::<f64>().unwrap_or_else(|_| panic!("{row}")) * 1000.0) as u64
+}
+
+/// A machine that takes the generator away for 60 ms of every 300 has measured itself, and nobody else.
+#[test]
+fn a_machine_that_stalls_makes_a_run_invalid() {
+    let _alone = ALONE.lock();
+    let (target, _) = serve(Delay::Fixed(Duration::ZERO));
+    let out = folder("taken-away");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["run", &format!("resp://{target}"), "--no-load", "--mix", "get=1", "--strict", "--out"])
+        .arg(&out)
+        .args("-c 4 --rate 200 -d 4s".split_whitespace())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let signal = |name: &str| {
+        let sent = Command::new("kill").args([name, &run.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    };
+    for _ in 0..15 {
+        std::thread::sleep(Duration::from_millis(240));
+        signal("-STOP");
+        std::thread::sleep(Duration::from_millis(60));
+        signal("-CONT");
+    }
+    let status = run.wait().unwrap();
+    let text = std::fs::read_to_string(out.join("run.json")).unwrap();
+    std::fs::remove_dir_all(&out).unwrap();
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+    println!("{} {}", found["verdict"], found["why"]);
+    assert!(found["verdict"] == "INVALID" && status.code() == Some(6), "{status} {}", found["verdict"]);
+    assert!(found["why"].as_str().is_some_and(|why| why.contains("machine stalled: ")), "{}", found["why"]);
 }

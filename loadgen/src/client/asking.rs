@@ -2,6 +2,7 @@
 //! counts what is lost.
 
 use super::{BURST_MAX, Client, LOAD_FLIGHT_BYTES, TIMER_PACE};
+use crate::history::History;
 use crate::pace::Next;
 use crate::protocol::Answer;
 use crate::session::{Asked, Right, Role};
@@ -21,7 +22,7 @@ pub(super) enum Turn {
 impl Client {
     pub(super) fn load_more(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
         let flight_max = (LOAD_FLIGHT_BYTES / self.load.values.most().max(1)).max(1);
-        while self.next_load < self.load.keys && self.sessions.in_flight() < flight_max {
+        while self.has_key_to_load() && self.sessions.in_flight() < flight_max {
             let Some((place, conn, _)) = self.sessions.first_free(0) else { break };
             let asked = self.next_to_load(now);
             self.write(place, conn, asked, out);
@@ -29,17 +30,28 @@ impl Client {
         self.maybe_loaded(out);
     }
 
-    /// The next key's write, taken.
+    pub(super) fn has_key_to_load(&self) -> bool {
+        self.next_load < self.load.keys || !self.again.is_empty()
+    }
+
+    /// The next key's write, or its read after the run, taken.
     pub(super) fn next_to_load(&mut self, now: Now) -> Asked {
-        let operation = Operation { verb: Verb::Set, key: self.next_load, version: 0 };
-        self.next_load += u64::from(self.seat.cores);
-        request(operation, now.at, now.at, now.at, false)
+        let key = self.again.pop().unwrap_or(self.next_load);
+        if key == self.next_load {
+            self.next_load += u64::from(self.seat.cores);
+        }
+        let verb = if self.stage == Stage::LookingBack { Verb::Get } else { Verb::Set };
+        request(Operation { verb, key, version: 0 }, now.at, now.at, now.at, false)
     }
 
     pub(super) fn maybe_loaded(&mut self, out: &mut impl Outbox<Said = Said>) {
         let nobody = self.sessions.open() == 0 && self.dialler.is_idle();
-        if self.in_flight() == 0 && (self.next_load >= self.load.keys || nobody) {
-            self.finished(out);
+        let all = !self.has_key_to_load() && self.again_later.is_empty();
+        if self.in_flight() == 0 && (all || nobody) {
+            match self.stage {
+                Stage::LookingBack => self.over(out),
+                _ => self.finished(out),
+            }
         }
     }
 
@@ -49,8 +61,8 @@ impl Client {
             return;
         }
         for _ in 0..BURST_MAX {
-            if self.left == Some(0) {
-                return self.stop(now, now.at, false, out);
+            if let Some(cut_short) = self.has_sent_all() {
+                return self.stop(now, now.at, cut_short, out);
             }
             let Some((place, conn, free_at)) = self.sessions.first_free(0) else {
                 if self.sessions.open() == 0 && self.dialler.is_idle() {
@@ -64,6 +76,13 @@ impl Client {
             self.write(place, conn, asked, out);
         }
         self.pace_at(now.at, out);
+    }
+
+    /// Whether nothing more is to be sent: and if so, whether for want of room.
+    #[inline]
+    pub(super) fn has_sent_all(&self) -> Option<bool> {
+        let full = self.outcomes.history.as_ref().is_some_and(History::is_full);
+        (full || self.left == Some(0)).then_some(full)
     }
 
     /// Takes the next request of the pace if it is due. The caller has room for it.
@@ -125,7 +144,14 @@ impl Client {
     }
 
     /// A reply to what was asked.
-    pub(super) fn count(&mut self, now: Now, asked: Asked, answer: Answer<'_>, received: Instant) {
+    pub(super) fn count(
+        &mut self,
+        now: Now,
+        place: u32,
+        asked: Asked,
+        answer: Answer<'_>,
+        received: Instant,
+    ) {
         self.last_reply = now.at;
         self.work += 1;
         let tally = &mut self.outcomes.tally;
@@ -138,8 +164,11 @@ impl Client {
                 return;
             }
             Role::Asking => return,
+            Role::Request if self.stage == Stage::LookingBack => return self.saw(now, place, asked, answer),
             Role::Request => {}
         }
+        self.keep(now, place, asked, answer);
+        let tally = &mut self.outcomes.tally;
         match asked.judge(answer, &self.load) {
             Err(kind) => tally.fail(kind, 1, asked.measured),
             Ok(_) if self.stage == Stage::Loading => tally.loaded += 1,
@@ -156,23 +185,30 @@ impl Client {
     pub(super) fn lose(&mut self, now: Now, place: u32, kind: Kind, in_flight: Kind) {
         let measured = match self.stage {
             Stage::Connecting => true,
-            Stage::Loading => false,
+            Stage::Loading | Stage::LookingBack => false,
             Stage::Running | Stage::Stopping | Stage::Over => now.at >= self.window.from,
         };
+        let looks_back = self.stage == Stage::LookingBack;
         let (was_open, lost) = self.sessions.ended(place);
         let tally = &mut self.outcomes.tally;
         let mut greeted = true;
         for asked in lost {
             greeted = false;
             match asked.role {
+                Role::Request if looks_back => self.again_later.push(asked.operation.key),
                 Role::Greeting | Role::Request => tally.fail(in_flight, 1, asked.measured),
                 Role::Asking => {}
             }
+            if let (Some(history), Role::Request, Verb::Set, Stage::Running | Stage::Stopping) =
+                (&mut self.outcomes.history, asked.role, asked.operation.verb, self.stage)
+            {
+                history.wrote(place, asked.operation, asked.sent, None);
+            }
         }
-        if kind != in_flight {
+        if kind != in_flight && !looks_back {
             tally.fail(kind, 1, measured);
         }
-        let goes_on = matches!(self.stage, Stage::Loading | Stage::Running);
+        let goes_on = matches!(self.stage, Stage::Loading | Stage::Running | Stage::LookingBack);
         match was_open {
             true if goes_on => self.dialler.want(place),
             true if greeted || self.stage != Stage::Connecting => {}
@@ -180,7 +216,7 @@ impl Client {
             false => {
                 self.dialler.ended();
                 // Without an end to wait for, a server that is gone ends the run.
-                if self.stage == Stage::Running && self.load.duration.is_some() {
+                if looks_back || self.stage == Stage::Running && self.load.duration.is_some() {
                     self.dialler.want_later(place, now.at);
                 }
             }

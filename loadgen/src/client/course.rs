@@ -36,14 +36,14 @@ impl Client {
                     self.finished(out);
                 }
             }
-            Stage::Loading if self.routing.is_some() => self.load_routed(now, out),
-            Stage::Loading => self.load_more(now, out),
+            Stage::Loading | Stage::LookingBack if self.routing.is_some() => self.load_routed(now, out),
+            Stage::Loading | Stage::LookingBack => self.load_more(now, out),
             Stage::Running if self.routing.is_some() => self.send_due_routed(now, out),
             Stage::Running => self.send_due(now, out),
             Stage::Stopping => {
                 self.send_waiting(now, out);
                 if self.in_flight() == 0 {
-                    self.over(out);
+                    self.look_back(now, out);
                 }
             }
             Stage::Over => {}
@@ -64,15 +64,14 @@ impl Client {
         }
         self.reported = false;
         self.stage = stage;
-        let pipeline = self.load.pipeline as usize;
         match stage {
             Stage::Loading => {
-                let places = self.sessions.open().max(1);
-                self.sessions.set_depth(pipeline.max(LOAD_DEPTH / places));
+                self.deepen();
                 self.go_on(now, out);
             }
             Stage::Running => {
-                self.sessions.set_depth(pipeline);
+                self.sessions.set_depth(self.load.pipeline as usize);
+                self.outcomes.started = Some(now.wall + at.since(now.at));
                 let from = at + self.load.warm_up;
                 let until = self.load.duration.map(|duration| from + duration);
                 self.window = Window { start: at, from, until };
@@ -81,8 +80,14 @@ impl Client {
                 self.pace_at(at, out);
                 out.wake(TIMER_END, until);
             }
-            Stage::Connecting | Stage::Stopping | Stage::Over => self.over(out),
+            Stage::Connecting | Stage::Stopping | Stage::LookingBack | Stage::Over => self.over(out),
         }
+    }
+
+    /// As many requests in flight on each connection as writing or reading every key wants.
+    pub(super) fn deepen(&mut self) {
+        let places = self.sessions.open().max(1);
+        self.sessions.set_depth((self.load.pipeline as usize).max(LOAD_DEPTH / places));
     }
 
     fn pace_from(&self, start: Instant) -> Pace {
@@ -152,19 +157,31 @@ impl Client {
         self.ticks += 1;
         if self.ticks.is_multiple_of(OVERDUE_TICKS) {
             self.close_overdue(now, out);
+            self.again.append(&mut self.again_later);
         }
         self.dialler.later_is_now(now.at);
         self.dial_more(now, out);
-        if self.stage == Stage::Stopping && self.stop_by.is_some_and(|by| by <= now.at) {
-            for place in 0..self.places() {
-                self.lose(now, place, Kind::Timeout, Kind::Timeout);
+        if self.stop_by.is_some_and(|by| by <= now.at) {
+            match self.stage {
+                Stage::Stopping => self.give_up(now, out),
+                Stage::LookingBack => return self.over(out),
+                Stage::Connecting | Stage::Loading | Stage::Running | Stage::Over => {}
             }
-            self.expire_waiting(now.at + TICK);
         }
         self.go_on(now, out);
         if self.stage != Stage::Over {
             out.wake(TIMER_TICK, Some(now.at + TICK));
         }
+    }
+
+    /// What was not answered by now counts as overdue, and its connections are closed.
+    fn give_up(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
+        for place in 0..self.places() {
+            let Some(conn) = self.sessions.conn(place) else { continue };
+            out.close(conn, Close::Now);
+            self.lose(now, place, Kind::Timeout, Kind::Timeout);
+        }
+        self.expire_waiting(now.at + TICK);
     }
 
     /// Closes connections whose oldest request is overdue.

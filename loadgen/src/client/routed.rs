@@ -24,7 +24,7 @@ impl Client {
         self.send_waiting(now, out);
         let flight_max =
             (LOAD_FLIGHT_BYTES / self.load.values.most().max(1)).max(1).min(self.sessions.room());
-        while self.next_load < self.load.keys && self.in_flight() < flight_max {
+        while self.has_key_to_load() && self.in_flight() < flight_max {
             let asked = self.next_to_load(now);
             self.send_routed(asked, out);
         }
@@ -38,8 +38,8 @@ impl Client {
         }
         self.send_waiting(now, out);
         for _ in 0..BURST_MAX {
-            if self.left == Some(0) {
-                return self.stop(now, now.at, false, out);
+            if let Some(cut_short) = self.has_sent_all() {
+                return self.stop(now, now.at, cut_short, out);
             }
             if self.sessions.open() == 0 && self.dialler.is_idle() {
                 return self.stop(now, now.at, true, out);
@@ -109,7 +109,11 @@ impl Client {
         }
         let learnt = if asked.legs < LEGS_MAX { routing.learn(redirect) } else { None };
         let Some((node, new)) = learnt else {
-            return tally.fail(Kind::Redirected, 1, asked.measured);
+            match self.stage {
+                Stage::LookingBack => self.again_later.push(asked.operation.key),
+                _ => tally.fail(Kind::Redirected, 1, asked.measured),
+            }
+            return;
         };
         let asked = Asked { legs: asked.legs + 1, ..asked };
         routing.wait_first(node, Waiting { asked, asking: redirect.once });
@@ -124,9 +128,12 @@ impl Client {
     /// Counts requests that waited for room longer than the timeout.
     pub(super) fn expire_waiting(&mut self, then: Instant) {
         let Some(routing) = &mut self.routing else { return };
-        for measured in routing.expire(then) {
-            let measured = measured && self.stage != Stage::Loading;
-            self.outcomes.tally.fail(Kind::Timeout, 1, measured);
+        for asked in routing.expire(then) {
+            match self.stage {
+                Stage::LookingBack => self.again_later.push(asked.operation.key),
+                Stage::Loading => self.outcomes.tally.fail(Kind::Timeout, 1, false),
+                _ => self.outcomes.tally.fail(Kind::Timeout, 1, asked.measured),
+            }
         }
     }
 }
