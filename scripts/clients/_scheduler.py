@@ -142,11 +142,13 @@ class Scheduler:
         return found[0]
 
     def settled(self):
-        """Waits until all nodes live and one of them leads."""
+        """Waits until all nodes live and one of them leads. Who was just killed may still be believed alive by the
+        others, so the process that each is said to be must be there."""
 
         def holds():
             nodes = self.all_nodes()
-            return all(node["state"] == "alive" for node in nodes) and any(node["role"] == "leader" for node in nodes)
+            are_alive = all(node["state"] == "alive" and alive([node["pid"]]) for node in nodes)
+            return are_alive and any(node["role"] == "leader" for node in nodes)
 
         until(holds, "all nodes alive")
 

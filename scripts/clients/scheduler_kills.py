@@ -5,7 +5,8 @@ itself. At the end of each round every job that was acknowledged has one end, ma
 points behind the program are those that are asked for.
 
 `RINGWISE_SAVE=FILE` keeps how often each held there, for the table on the client page; what was kept at the same commit
-is added to, so that a long run can be made in pieces.
+is added to, so that a long run can be made in pieces. `RINGWISE_GIT_COMMIT` says which commit the program is of, where it
+is not that of the tree.
 """
 
 import contextlib
@@ -211,7 +212,8 @@ class Record:
 
     def __init__(self):
         self.path, self.rows = os.environ.get("RINGWISE_SAVE"), {}
-        self.commit, self.date = said("git", "rev-parse", "--short=12", "HEAD"), said("date", "-u", "+%Y-%m-%d")
+        self.commit = os.environ.get("RINGWISE_GIT_COMMIT") or said("git", "rev-parse", "--short=12", "HEAD")
+        self.date = said("date", "-u", "+%Y-%m-%d")
 
     @contextlib.contextmanager
     def round(self, name, who, what):
