@@ -12,6 +12,7 @@ mod durable;
 mod eviction;
 mod functions;
 mod hops;
+mod jobs;
 mod lanes;
 mod memory;
 mod owners;
@@ -70,6 +71,9 @@ enum Question {
     /// No-op functions, faas beside Celery with Redis
     #[command(name = "faas")]
     Functions(functions::Options),
+    /// Jobs, scheduler beside beanstalkd and etcd, and when its processes are killed
+    #[command(name = "jobs")]
+    Jobs(jobs::Options),
     /// A message from core to core: the reactor's lanes beside other channels
     #[command(name = "hops")]
     Lanes(lanes::Options),
@@ -103,6 +107,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
         Question::Pages(asked) => pages::measure(root, asked)?,
         Question::Proxies(asked) => proxies::measure(root, options.program.as_deref(), asked)?,
         Question::Functions(asked) => functions::measure(root, asked)?,
+        Question::Jobs(asked) => jobs::measure(root, asked)?,
         Question::Lanes(asked) => lanes::measure(root, asked)?,
         Question::Memory(asked) => memory::measure(&dht, asked)?,
         Question::Durable(asked) => durable::measure(root, &dht, asked)?,
