@@ -7,8 +7,8 @@ use crate::setup::Limits;
 use machine::id::Key;
 use machine::{
     Address, Blob, ChildEvent, ChildId, Close, Command, ConnId, CoreId, Deadlines, Dial, FANOUT_MAX, Gauges,
-    Instant, Link, ListenerId, Listening, LogMark, NodeId, Opened, Outbox, Seat, Signal, Slab, Stored,
-    Ticket, TimerId, Why,
+    Instant, Link, ListenerId, Listening, LogMark, NodeId, Opened, Outbox, PipeKind, Seat, Signal, Slab,
+    Stored, Ticket, TimerId, Why,
 };
 use std::collections::{BTreeMap, VecDeque};
 use wire::peer::{Batch, Message};
@@ -42,7 +42,8 @@ pub(crate) enum FromLink {
 /// What is to be told in the order in which it happened.
 #[derive(Debug)]
 pub(crate) enum Told {
-    Child(ChildId, ChildEvent),
+    /// With the pipes of one that was started: it may be dead by the time this is told, and they are there all the same.
+    Child(ChildId, ChildEvent, Vec<(PipeKind, Key)>),
     Stored(Stored),
     Listening(ListenerId, Listening),
     Drain(Instant),

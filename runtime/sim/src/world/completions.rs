@@ -4,8 +4,10 @@
 use super::World;
 use crate::desk::{Ends, Told};
 use crate::net::Holder;
+use machine::id::Key;
 use machine::{
-    Blob, ChildEvent, ChildId, ConnId, CoreId, End, Input, NodeId, Opened, Order, READ_SLACK, Shard, Why,
+    Blob, ChildEvent, ChildId, ConnId, CoreId, End, Input, NodeId, Opened, Order, PipeKind, READ_SLACK,
+    Shard, Why,
 };
 use wire::peer::Message;
 
@@ -31,7 +33,7 @@ where
 
     fn tell(&mut self, node: NodeId, core: CoreId, told: Told) {
         match told {
-            Told::Child(child, what) => self.tell_child(node, core, child, what),
+            Told::Child(child, what, pipes) => self.tell_child((node, core), child, what, pipes),
             Told::Stored(what) => {
                 let (name, upto) = match what {
                     machine::Stored::Logged(upto) => ("on_stored logged", upto.0),
@@ -78,21 +80,25 @@ where
     }
 
     /// A child's pipes open right after it is said to run.
-    fn tell_child(&mut self, node: NodeId, core: CoreId, child: ChildId, what: ChildEvent) {
+    fn tell_child(
+        &mut self,
+        (node, core): (NodeId, CoreId),
+        child: ChildId,
+        what: ChildEvent,
+        pipes: Vec<(PipeKind, Key)>,
+    ) {
         let (name, detail) = match &what {
             ChildEvent::Started { pid } => ("on_child started", u64::from(*pid)),
             ChildEvent::Unstarted(_) => ("on_child unstarted", 0),
             ChildEvent::Exited(status) => ("on_child exited", *status as u64),
             ChildEvent::Killed(signal) => ("on_child killed", *signal as u64),
         };
-        let started = matches!(what, ChildEvent::Started { .. });
         self.call(node, core, name, (child.0, detail), |shard, now, out| {
             shard.on_child(now, child, what, out)
         });
-        if started {
-            for conn in self.open_pipes(node, child) {
-                self.serve(node, core, conn);
-            }
+        for (kind, wire) in pipes {
+            let conn = self.open_pipe((node, core), child, kind, wire);
+            self.serve(node, core, conn);
         }
     }
 

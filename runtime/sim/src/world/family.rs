@@ -76,6 +76,7 @@ where
         let pid = found.pids;
         let Some(of) = found.children.get_mut(&child) else { return };
         let core = of.core;
+        let mut pipes = Vec::new();
         let what = match script {
             Err(why) => {
                 found.children.remove(&child);
@@ -93,36 +94,40 @@ where
                     wire.flows[unused].fin_sent = true;
                     wire.flows[unused].fin_arrived = true;
                     let wire = self.wires.insert(wire);
-                    let found = self.node_mut(node).children.get_mut(&child).expect("it is there");
-                    found.pipes.push((kind, wire));
+                    pipes.push((kind, wire));
                 }
+                let found = self.node_mut(node).children.get_mut(&child).expect("it is there");
+                found.pipes.clone_from(&pipes);
                 ChildEvent::Started { pid }
             }
         };
         let runs = matches!(what, ChildEvent::Started { .. });
-        self.core_mut(node, core).desk.told.push_back(Told::Child(child, what));
+        self.core_mut(node, core).desk.told.push_back(Told::Child(child, what, pipes));
         self.rouse(node, core);
         if runs {
             self.act(node, child, |process, stage| process.on_start(stage));
         }
     }
 
-    /// The connections of a child that has just been told to run.
-    pub(super) fn open_pipes(&mut self, node: NodeId, child: ChildId) -> Vec<ConnId> {
-        let Some(found) = self.node(node).children.get(&child) else { return Vec::new() };
-        let (core, pipes) = (found.core, found.pipes.clone());
-        let mut conns = Vec::new();
-        for (kind, wire) in pipes {
-            let conn = self.settle_in(node, core, Ends { wire, side: 0 }, Opened::Pipe(child, kind));
-            if let Some(of) = self.core_mut(node, core).desk.conn(conn) {
-                of.finish = kind != PipeKind::Input;
-                of.half_told = true;
-            }
-            let Some(found) = self.wires.get_mut(wire) else { continue };
-            found.ends[0] = Holder::Shard(node, core, conn);
-            conns.push(conn);
+    /// A pipe of a child that has just been told to run becomes a connection.
+    pub(super) fn open_pipe(
+        &mut self,
+        (node, core): (NodeId, CoreId),
+        child: ChildId,
+        kind: PipeKind,
+        wire: Key,
+    ) -> ConnId {
+        let conn = self.settle_in(node, core, Ends { wire, side: 0 }, Opened::Pipe(child, kind));
+        if let Some(of) = self.core_mut(node, core).desk.conn(conn) {
+            of.finish = kind != PipeKind::Input;
+            of.half_told = true;
         }
-        conns
+        match self.wires.get_mut(wire) {
+            Some(found) => found.ends[0] = Holder::Shard(node, core, conn),
+            // Nobody reads any more what would be written here.
+            None => self.core_mut(node, core).desk.ends(conn, Why::Reset),
+        }
+        conn
     }
 
     /// Lets a process do something, and sees to what it did.
@@ -214,7 +219,7 @@ where
             Fate::Killed(signal) => ChildEvent::Killed(signal),
             Fate::Lives => return,
         };
-        self.core_mut(node, found.core).desk.told.push_back(Told::Child(child, what));
+        self.core_mut(node, found.core).desk.told.push_back(Told::Child(child, what, Vec::new()));
         self.rouse(node, found.core);
         for (kind, key) in found.pipes {
             if kind == PipeKind::Input {
