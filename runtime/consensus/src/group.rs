@@ -175,8 +175,7 @@ impl Group {
     /// After the start.
     pub fn on_replay(&mut self, record: &[u8]) -> Result<(), Unreadable> {
         let Stage::Replay(store) = &mut self.stage else { panic!("what is replayed comes before the start") };
-        store.replay(Record::read(record)?);
-        Ok(())
+        store.replay(Record::read(record)?)
     }
 
     /// The world is there. What is known to be committed is told as effects: first a `Restore`, if one was kept.

@@ -2,7 +2,7 @@
 //! which the state stands for them. What is on disk is in the log of the core, written by [`Group`](crate::Group).
 
 use crate::message::{Entry, Meta};
-use crate::record::{Hard, Record};
+use crate::record::{Hard, Record, Unreadable};
 use core::cell::Cell;
 use raft::eraftpb;
 use raft::util::limit_size;
@@ -52,9 +52,13 @@ impl Store {
     }
 
     /// Takes in what was kept.
-    pub(crate) fn replay(&mut self, record: Record) {
+    ///
+    /// # Errors
+    /// When entries are missing between it and what was kept before: a record is lost.
+    pub(crate) fn replay(&mut self, record: Record) -> Result<(), Unreadable> {
         match record {
             Record::Step { hard, entries } => {
+                self.follow(&entries)?;
                 self.hard = hard.unwrap_or(self.hard);
                 self.append(entries.into_iter().map(Entry::into_raft));
             }
@@ -69,10 +73,24 @@ impl Store {
             }
             Record::Base { hard, of, entries } => {
                 self.restore(of);
+                self.follow(&entries)?;
                 self.hard = hard;
                 self.append(entries.into_iter().map(Entry::into_raft));
             }
         }
+        Ok(())
+    }
+
+    /// Whether entries can be put behind those that are here, none missing.
+    fn follow(&self, entries: &[Entry]) -> Result<(), Unreadable> {
+        let mut last = self.last();
+        for entry in entries.iter().filter(|entry| entry.index > self.trimmed.0) {
+            if entry.index > last + 1 {
+                return Err(Unreadable::Malformed);
+            }
+            last = entry.index;
+        }
+        Ok(())
     }
 
     /// Entries that replace all from the first one's index on.
