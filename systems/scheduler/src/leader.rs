@@ -115,8 +115,15 @@ impl Leader {
         self.workers.values().filter(|worker| !worker.is_lost).map(WorkerOnLeader::due).min()
     }
 
-    /// What is to be done now. `ttl`: how long results are kept.
-    pub fn step(&mut self, now: Instant, ledger: &Ledger, ttl: Duration) -> Vec<Act> {
+    /// What is to be done now. `hears`: whether a worker hears this node, which is not to say that it is heard: a
+    /// connection each way. `ttl`: how long results are kept.
+    pub fn step(
+        &mut self,
+        now: Instant,
+        ledger: &Ledger,
+        hears: impl Fn(u16) -> bool,
+        ttl: Duration,
+    ) -> Vec<Act> {
         let mut acts = Vec::new();
         self.bury(now, &mut acts);
         for job in ledger.held() {
@@ -134,7 +141,7 @@ impl Leader {
                 .is_some_and(|job| job.state == State::Accepted && job.attempt + 1 == given.said.attempt);
             is_waiting && now.since(given.said.at) < AGAIN
         });
-        self.place(now, ledger, &mut acts);
+        self.place(now, ledger, hears, &mut acts);
         self.forget(now, ledger, ttl, &mut acts);
         acts
     }
@@ -207,7 +214,7 @@ impl Leader {
     }
 
     /// Gives waiting jobs to workers.
-    fn place(&mut self, now: Instant, ledger: &Ledger, acts: &mut Vec<Act>) {
+    fn place(&mut self, now: Instant, ledger: &Ledger, hears: impl Fn(u16) -> bool, acts: &mut Vec<Act>) {
         self.lack = None;
         self.resting.retain(|id, said| {
             ledger.job(*id).is_some_and(|job| job.state == State::Accepted && job.attempt == said.attempt)
@@ -215,7 +222,7 @@ impl Leader {
         if ledger.counts()[0] == self.given.len() {
             return;
         }
-        let mut workers = self.candidates(now, ledger);
+        let mut workers = self.candidates(now, ledger, hears);
         let mut passed_over = 0;
         for job in ledger.waiting() {
             if self.given.len() >= UNDER_WAY_MAX || passed_over >= PASSED_OVER_MAX {
@@ -253,9 +260,12 @@ impl Leader {
         now.since(since.at) < Duration::from_millis(BACK_OFF_MS << (job.losses - 2))
     }
 
-    /// The workers that live, with what was given to each. The leader itself is one only where there is no other.
-    fn candidates(&self, now: Instant, ledger: &Ledger) -> Vec<Candidate> {
-        let living = |number: &u16, worker: &WorkerOnLeader| worker.is_lively(now) && *number != self.me;
+    /// The workers that live and hear this node, with what was given to each. The leader itself is one only where there
+    /// is no other.
+    fn candidates(&self, now: Instant, ledger: &Ledger, hears: impl Fn(u16) -> bool) -> Vec<Candidate> {
+        let living = |number: &u16, worker: &WorkerOnLeader| {
+            worker.is_lively(now) && *number != self.me && hears(*number)
+        };
         let are_others = self.workers.iter().any(|(number, worker)| living(number, worker));
         // Who has just begun has not heard the others yet.
         let is_alone = !are_others && now.since(self.since) >= LEASE;

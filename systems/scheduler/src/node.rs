@@ -53,8 +53,10 @@ const OF_LEDGER: u8 = b'L';
 pub struct Known {
     /// When it was heard last, and what it said.
     pub heard: Option<(Instant, Beat)>,
-    /// Its connection is there.
+    /// A connection with it is there: ours, or its own to us.
     pub is_linked: bool,
+    /// Ours is there: what is sent to it now is heard. After it was away that may be a second later than its own.
+    pub hears: bool,
     /// Its log is known to the event log up to here.
     told: u64,
 }
@@ -417,7 +419,8 @@ impl Node {
             return false;
         }
         if let Some(mut leader) = self.leader.take() {
-            let acts = leader.step(now.at, &self.ledger, self.config.result_ttl);
+            let hears = |number: u16| self.known.get(&number).is_some_and(|known| known.hears);
+            let acts = leader.step(now.at, &self.ledger, hears, self.config.result_ttl);
             self.leader = Some(leader);
             for act in acts {
                 self.lead(now, act, out);

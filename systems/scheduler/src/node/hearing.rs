@@ -82,6 +82,7 @@ impl Node {
         self.is_changed = true;
         if let Some(known) = self.known.get_mut(&node.0) {
             known.is_linked = is_up;
+            known.hears = is_up;
             known.told = 0;
         }
         if is_up {
