@@ -7,6 +7,8 @@ classic experiments; and the same tasks by Celery with Redis. Prints a line for 
     python _faas_measure.py PROGRAM celery        the same no-op tasks by Celery with Redis and by faas, by turns
     python _faas_measure.py PROGRAM idle          processor time of everything while nothing is asked
     python _faas_measure.py PROGRAM queued        memory of 100,000 queued tasks, and a restart that keeps them
+
+`--save FOLDER` keeps a page and all numbers there.
 """
 
 import argparse
@@ -23,6 +25,7 @@ import time
 
 from _faas import Faas, eventually, pickled, scratch
 from _faas_processes import children
+from _faas_record import keep, load as load_averages
 
 NO_OP_ARGUMENTS = pickled(((), {}))
 
@@ -400,9 +403,13 @@ def main():
     parser.add_argument("--count", type=int, default=20000)
     parser.add_argument("--lone", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--save", help="a folder for a page, all numbers, and a chart")
     options = parser.parse_args()
+    before = load_averages()
     rows = globals()[options.what](options.program, options)
     print("JSON " + json.dumps(rows))
+    if options.save:
+        keep(options.save, options.what, rows, before)
 
 
 if __name__ == "__main__":
