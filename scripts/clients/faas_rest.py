@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 
+import dill
 import requests
 
 from _faas import WAIT_SECONDS_MAX, Faas, eventually, pickled, scratch, unpickled
@@ -292,6 +293,7 @@ def test_lost_workers_cost_attempts_and_then_the_task():
         faas.worker()
         assert faas.post(f"/task/{task}/retry").json() == {"task_id": task, "status": "QUEUED"}
         assert faas.result(task) == ("COMPLETED", 2)
+        assert faas.workers[-1].ran == [(uuid.UUID(task).bytes, 3)], "no attempt has the number of another"
         refused(faas.post(f"/task/{task}/retry"), 409)
 
 
@@ -376,6 +378,29 @@ def test_what_is_kept_outlives_a_kill():
             assert again.execute(function, 1, headers={"Idempotency-Key": "one"}) == done
             again.worker()
             assert [again.result(task)[1] for task in waiting] == [2 * n for n in range(50)]
+
+
+def test_an_attempt_that_a_kill_ended_is_not_taken_for_the_next():
+    with scratch() as folder:
+        faas = Faas(store=f"log:{folder}").start()
+        task, given = faas.execute(faas.register(double), 1), []
+        before = faas.worker(run=lambda worker, *task: given.append(task[:2]))
+        eventually(lambda: given)
+        faas.kill()
+        with Faas(store=f"log:{folder}") as again:
+            after = again.worker(run=lambda worker, *task: given.append(task[:2]))
+            eventually(lambda: len(given) == 2)
+            assert given == [(uuid.UUID(task).bytes, 1), (uuid.UUID(task).bytes, 2)], given
+            ours, after.session = after.session, before.session
+            after.report(*given[1], result=b"of a session that is over")
+            eventually(lambda: after.acks)
+            assert again.get(f"/status/{task}").json()["status"] == "RUNNING"
+            after.session = ours
+            after.report(*given[0], result=b"of an attempt that is over")
+            eventually(lambda: len(after.acks) == 2)
+            assert again.get(f"/status/{task}").json()["status"] == "RUNNING"
+            after.report(*given[1], result=dill.dumps(2))
+            assert again.result(task) == ("COMPLETED", 2)
 
 
 if __name__ == "__main__":
