@@ -11,13 +11,16 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_dht");
 pub(crate) const WRITERS: usize = 4;
 /// Requests sent before their answers are read.
 const AHEAD: usize = 12;
+/// Answers that each writer hears before anything ends: on a busy machine that takes longer than was meant.
+pub(crate) const HEARD_MIN: usize = 2 * AHEAD;
+const HEARD_WITHIN: Duration = Duration::from_secs(30);
 /// Keys asked for before the answers are read.
 const ASKED: usize = 400;
 
@@ -178,8 +181,14 @@ fn keys(writer: usize, sent: usize) -> Vec<String> {
     std::iter::once(format!("count{writer}")).chain((0..sent).flat_map(of)).collect()
 }
 
-/// Writes until told to stop or nobody answers.
-fn write(server: &Server, writer: usize, journal: Option<&Path>, stop: &AtomicBool) -> Said {
+/// Writes until told to stop or nobody answers; counts in `heard` as well.
+fn write(
+    server: &Server,
+    writer: usize,
+    journal: Option<&Path>,
+    stop: &AtomicBool,
+    heard: &AtomicUsize,
+) -> Said {
     let mut talk = server.connect();
     let mut said = Said::default();
     let length = || journal.map_or(0, |path| fs::metadata(path).map_or(0, |found| found.len()));
@@ -193,6 +202,7 @@ fn write(server: &Server, writer: usize, journal: Option<&Path>, stop: &AtomicBo
             let Some(line) = talk.line() else { return said };
             assert!(line == "+OK" || line.starts_with(':'), "request {}: {line}", said.heard.len());
             said.heard.push(length());
+            heard.store(said.heard.len(), Ordering::Relaxed);
         }
     }
     said
@@ -234,14 +244,16 @@ pub(crate) fn judge(talk: &mut Talk, writer: usize, heard: usize, sent: usize) -
     Ok(())
 }
 
-/// All writers at work for so long, with snapshots asked for meanwhile; then they stop, or the server is killed.
+/// All writers at work for so long, and until each heard [`HEARD_MIN`] answers, with snapshots asked for meanwhile; then
+/// they stop, or the server is killed.
 pub(crate) fn load(server: &Server, journal: Option<&Path>, span: Duration, kills: bool) -> Vec<Said> {
     let stop = AtomicBool::new(false);
+    let heard = [const { AtomicUsize::new(0) }; WRITERS];
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
-                let stop = &stop;
-                scope.spawn(move || write(server, writer, journal, stop))
+                let (stop, heard) = (&stop, &heard[writer]);
+                scope.spawn(move || write(server, writer, journal, stop, heard))
             })
             .collect();
         let mut talk = server.connect();
@@ -249,6 +261,11 @@ pub(crate) fn load(server: &Server, journal: Option<&Path>, span: Duration, kill
             std::thread::sleep(span / 4);
             let begun = talk.ask("BGSAVE");
             assert!(begun.starts_with("+Background") || begun.starts_with("-ERR Background"), "{begun}");
+        }
+        let until = Instant::now() + HEARD_WITHIN;
+        while heard.iter().any(|heard| heard.load(Ordering::Relaxed) < HEARD_MIN) {
+            assert!(Instant::now() < until, "the server does not answer: {heard:?}");
+            std::thread::sleep(Duration::from_millis(5));
         }
         match kills {
             true => {
