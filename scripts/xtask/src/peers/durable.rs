@@ -29,7 +29,7 @@ pub(super) struct Options {
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Kept::ALL)]
     kept: Vec<Kept>,
     /// The client
-    #[arg(long, value_enum, default_value_t = By::RedisBenchmark)]
+    #[arg(long, value_enum, default_value_t = By::Loadgen)]
     by: By,
     /// The folder of the bare client lg
     #[arg(long, value_name = "DIR")]
