@@ -67,14 +67,14 @@ pub(super) fn run_more(root: &Path) -> Result<(), String> {
 /// tests.
 fn http(root: &Path) -> Result<(), String> {
     missing(&[("curl", "curl"), ("chromium", "chromium"), ("wrk", "wrk")])?;
-    told(cargo(root, &["build", "--profile", "test", "--locked", "--package", "web", "--example", "stand"]))?;
+    told(cargo(root, &["build", "--profile", "test", "--locked", "--workspace", "--example", "stand"]))?;
     let python = python_with(root, "python-http", "import requests, websockets", HTTP_LIBRARIES)?;
     all(scripts(root)?.iter().filter(|file| is_http(file)).map(|file| script(root, &python, file)))
 }
 
 /// A real process of that program and all that it starts: its words, its bounds, and what it must bear.
 fn of(root: &Path, name: &str) -> Result<(), String> {
-    told(cargo(root, &["build", "--profile", "test", "--locked", "--package", "serve", "--bin", name]))?;
+    told(cargo(root, &["build", "--profile", "test", "--locked", "--workspace", "--bin", name]))?;
     // The driver of containers is shown with a real engine, and links are cut between namespaces.
     missing(&[
         ("dockerd", "docker.io"),
@@ -93,7 +93,7 @@ fn of(root: &Path, name: &str) -> Result<(), String> {
 
 /// A real service with real workers, and the Python side of a worker by itself.
 fn faas(root: &Path) -> Result<(), String> {
-    told(cargo(root, &["build", "--profile", "test", "--locked", "--package", "serve", "--bin", FAAS]))?;
+    told(cargo(root, &["build", "--profile", "test", "--locked", "--workspace", "--bin", FAAS]))?;
     let program = root.join("target/debug/faas");
     let python = python_with(root, "python-faas", "import dill, requests", FAAS_LIBRARIES)?;
     let ask = |file: &PathBuf| {
@@ -104,7 +104,7 @@ fn faas(root: &Path) -> Result<(), String> {
 
 fn build_server(root: &Path) -> Result<(), String> {
     // The profile of the tests: what `cargo test` has built is not built again.
-    told(cargo(root, &["build", "--profile", "test", "--locked", "--package", "serve", "--bin", "dht"]))
+    told(cargo(root, &["build", "--profile", "test", "--locked", "--workspace", "--bin", "dht"]))
 }
 
 /// Runs every command; one that fails does not keep the next from running.
