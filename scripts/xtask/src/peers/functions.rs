@@ -10,8 +10,9 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What Python needs for it.
-const LIBRARIES: [&str; 4] = ["celery==5.7.0", "dill==0.4.1", "redis==8.1.0", "requests==2.34.2"];
+/// What Python needs for it. Celery's way to Redis asks for `packaging`, and does not say so.
+const LIBRARIES: [&str; 5] =
+    ["celery==5.7.0", "dill==0.4.1", "packaging==26.4", "redis==8.1.0", "requests==2.34.2"];
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
@@ -92,7 +93,9 @@ fn made(root: &Path) -> Result<PathBuf, String> {
         Ok(status) => Err(format!("{command:?} ended with {status}")),
         Err(error) => Err(format!("{command:?}: {error}")),
     };
-    let has = |python: &Path| told(Command::new(python).args(["-c", "import celery, dill, redis, requests"]));
+    let has = |python: &Path| {
+        told(Command::new(python).args(["-c", "import celery, dill, kombu.transport.redis, requests"]))
+    };
     if python.exists() && has(&python).is_ok() {
         return Ok(python);
     }
