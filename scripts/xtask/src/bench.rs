@@ -1,7 +1,9 @@
 //! What the README quotes: each scenario of `loadgen/scenarios` that is named here, against our hash table and, where
 //! it is there, redis-server, one after the other on the same core. The tables with their commands go where the
-//! markers stand. The hard thing is to quote nothing that was not measured: a table is spliced in as `loadgen` wrote
+//! markers stand; so does the picture of a server that stalls. The hard thing is to quote nothing that was not measured: a table is spliced in as `loadgen` wrote
 //! it, verdicts and all, and a scenario that could not be run leaves the old one alone.
+
+mod stall;
 
 use crate::peers::record::{Facts, load};
 use crate::peers::server::{Kind, Server, last_core, part_cores};
@@ -13,10 +15,13 @@ use std::process::Command;
 /// The scenarios whose tables are quoted.
 const SCENARIOS: [&str; 3] = ["dht-closed", "dht-ten-thousand", "dht-skew"];
 
+/// The picture's name.
+const STALL: &str = "stall";
+
 /// What was typed.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
-    /// Only scenarios whose name contains this
+    /// Only the scenarios, and the picture `stall`, whose name contains this
     #[arg(long)]
     only: Option<String>,
     /// Where the programs are
@@ -32,12 +37,18 @@ pub(crate) struct Options {
 
 /// Runs the scenarios.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
-    let wanted = |name: &&&str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
-    let scenarios: Vec<&&str> = SCENARIOS.iter().filter(wanted).collect();
-    if scenarios.is_empty() {
-        return Err(format!("no scenario is named so; there are {}", SCENARIOS.join(", ")));
+    let wanted = |name: &str| options.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
+    let scenarios: Vec<&str> = SCENARIOS.into_iter().filter(|name| wanted(name)).collect();
+    if scenarios.is_empty() && !wanted(STALL) {
+        return Err(format!("nothing is named so; there are {STALL}, {}", SCENARIOS.join(", ")));
     }
     let before = load();
+    if wanted(STALL) {
+        picture(root, options, before.clone())?;
+    }
+    if scenarios.is_empty() {
+        return Ok(());
+    }
     let (core, how) = part_cores()?;
     for name in scenarios {
         let mut text = format!("{how}.\n");
@@ -57,6 +68,35 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
         println!("{text}");
         if options.record {
             keep(root, name, &text, &facts)?;
+        }
+    }
+    Ok(())
+}
+
+/// The picture of what a closed loop does not see.
+fn picture(root: &Path, options: &Options, before: String) -> Result<(), String> {
+    let found = stall::measure(&root.join(&options.programs).join("loadgen"))?;
+    let facts = Facts::gather_as(root, before, "scripts/bench", 2);
+    println!("{}\n{}\n", found.text, facts.line());
+    if !options.record {
+        return Ok(());
+    }
+    let run = facts.run_name(root);
+    let at = format!("runs/{run}/{STALL}");
+    let folder = root.join("bench-results").join(&at);
+    let wrong = |error: std::io::Error| format!("the run cannot be kept: {error}");
+    fs::create_dir_all(&folder).map_err(wrong)?;
+    fs::write(folder.join("stall.svg"), &found.picture).map_err(wrong)?;
+    fs::write(folder.join("result.json"), format!("{:#}\n", found.json)).map_err(wrong)?;
+    let alt = "Response times: the truth and loadgen climb to 200 ms beyond 90 %, redis-benchmark stays low";
+    let shown = format!("{}\n![{alt}](stall.svg)\n\n{}\n", found.text, facts.line());
+    fs::write(folder.join("README.md"), format!("# {STALL}\n\n{shown}")).map_err(wrong)?;
+    for (page, base) in [("README.md", "bench-results/"), ("bench-results/README.md", "")] {
+        let path = root.join(page);
+        let old = fs::read_to_string(&path).map_err(wrong)?;
+        let text = format!("{}\n![{alt}]({base}{at}/stall.svg)\n", found.text);
+        if let Some(new) = spliced(&old, STALL, &text) {
+            fs::write(&path, new).map_err(wrong)?;
         }
     }
     Ok(())
@@ -83,6 +123,8 @@ fn keep(root: &Path, name: &str, text: &str, facts: &Facts) -> Result<(), String
     let folder = root.join("bench-results/runs").join(facts.run_name(root)).join(name);
     fs::create_dir_all(&folder).map_err(wrong)?;
     fs::write(folder.join("README.md"), format!("# {name}\n\n{text}")).map_err(wrong)?;
+    let result = serde_json::json!({"scenario": name, "table": text, "environment": facts.line()});
+    fs::write(folder.join("result.json"), format!("{result:#}\n")).map_err(wrong)?;
     for page in ["README.md", "bench-results/README.md"] {
         let path = root.join(page);
         let old = fs::read_to_string(&path).map_err(wrong)?;
