@@ -12,6 +12,7 @@ import dill
 
 from _dispatcher import Worker
 from _faas import Faas, eventually, pickled, scratch, unpickled
+from _nasty import close, eat, endless, fork, leave, speak
 from _server import run
 
 MODES = ("local", "pull", "push")
@@ -158,35 +159,6 @@ def test_only_who_shows_a_token_is_served():
 
 @in_each_mode
 def test_nasty_functions_fail_with_a_reason_and_others_are_unharmed(mode):
-    def leave():
-        import os
-
-        os._exit(7)
-
-    def endless():
-        while True:
-            pass
-
-    def eat():
-        held = []
-        while True:
-            held.append(bytearray(50_000_000))
-
-    def fork():
-        import os
-
-        while True:
-            os.fork()
-
-    def speak():
-        while True:
-            print("x" * 1000)
-
-    def close():
-        import os
-
-        os.closerange(0, 4096)
-
     def generator():
         return (n for n in range(3))
 

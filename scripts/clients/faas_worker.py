@@ -16,6 +16,7 @@ from _dispatcher import (
     CANCELLED, DIED, FUNCTION, NEEDS_FUNCTION, OUTPUT, RAISED, RETURNED, SLOT_LOST, TIMED_OUT,
     Dispatcher, Raw, Worker,
 )
+from _nasty import close, eat, endless, fork, leave, speak
 from _server import run
 
 MIB = 1024 * 1024
@@ -132,30 +133,10 @@ def test_a_function_that_was_never_sent_is_asked_for():
 
 
 def test_nasty_functions_fail_with_a_reason_and_others_are_unharmed():
-    def leave():
-        import os
-
-        os._exit(7)
-
     def crash():
         import ctypes
 
         ctypes.string_at(0)
-
-    def endless():
-        while True:
-            pass
-
-    def eat():
-        held = []
-        while True:
-            held.append(bytearray(50_000_000))
-
-    def fork():
-        import os
-
-        while True:
-            os.fork()
 
     def fork_and_stay():
         import os
@@ -167,15 +148,6 @@ def test_nasty_functions_fail_with_a_reason_and_others_are_unharmed():
                     time.sleep(1000)
             except OSError:
                 time.sleep(0.01)
-
-    def speak():
-        while True:
-            print("x" * 1000)
-
-    def close():
-        import os
-
-        os.closerange(0, 4096)
 
     def close_and_stay():
         import os
