@@ -25,6 +25,9 @@ use wire::Outcome;
 /// Tasks that one event lends to other cores at most; the next goes on.
 const LEND_MAX: usize = 1024;
 
+/// Which part of what workers have is a handful: they run out of the rest in no less than the time of a message.
+const HANDFUL: u32 = 4;
+
 /// A frame of tasks is ended from this many bytes on.
 const FRAME_BYTES: usize = 1024 * 1024;
 
@@ -373,6 +376,11 @@ impl Faas {
             return;
         }
         let room: u32 = self.roster.iter().map(|worker| worker.room(self.ran_us)).sum();
+        // While every slot has something, reserve is asked for by the handful: a message for each task wakes two cores.
+        let held: u32 = self.roster.iter().map(Worker::has).sum();
+        if self.roster.free_slots() == 0 && room < held / HANDFUL {
+            return;
+        }
         for core in self.seat.other_cores() {
             let offered = &mut self.offered[core.index()];
             if room > 0 && (*offered == 0 || room >= 2 * *offered) {
