@@ -17,7 +17,7 @@ pub use brief::{Key, Troop};
 
 use crate::Waves;
 use crate::network::UnitId;
-use crate::peer::{ArchivedChange, ArchivedSaid, Change, Counted, Said, native};
+use crate::peer::{ArchivedChange, ArchivedSaid, Change, Said, native};
 use crate::shard::{FIRST, NOBODY, Overheard};
 use carrier::Carrier;
 use debts::Debts;
@@ -497,15 +497,6 @@ fn unseal(bytes: &[u8], key: &Key, clock: Clock) -> Option<Errand> {
         ArchivedSaid::Change { change, at } => {
             let at = here(Instant::from_nanos(at.to_native())).nanos();
             Some(Said::Change { change: native(change), at })
-        }
-        ArchivedSaid::Settled { wave, counted } => {
-            let counted: Counted = native(counted);
-            let counted = Counted {
-                last_join_at: here(Instant::from_nanos(counted.last_join_at)).nanos(),
-                first_decision_at: counted.first_decision_at.map(|at| here(Instant::from_nanos(at)).nanos()),
-                ..counted
-            };
-            Some(Said::Settled { wave: wave.to_native(), counted })
         }
         _ => None,
     };

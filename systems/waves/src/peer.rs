@@ -6,7 +6,6 @@
 
 use crate::letter::{Algorithm, Post, Purpose};
 use crate::wave::monitor::Tally;
-use machine::Instant;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// One message.
@@ -115,7 +114,6 @@ pub struct Offer {
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
     pub joined: u32,
-    pub last_join_at: u64,
     pub sent: u64,
     pub received: u64,
     pub strays: u64,
@@ -123,7 +121,7 @@ pub struct Counted {
     pub gave_up: u32,
     pub channel_max: u32,
     pub decided: u32,
-    pub first_decision_at: Option<u64>,
+    pub rests_on: Option<u32>,
     pub unfinished: u32,
 }
 
@@ -131,7 +129,6 @@ impl From<Tally> for Counted {
     fn from(tally: Tally) -> Self {
         Self {
             joined: tally.joined,
-            last_join_at: tally.last_join_at.nanos(),
             sent: tally.sent,
             received: tally.received,
             strays: tally.strays,
@@ -139,7 +136,7 @@ impl From<Tally> for Counted {
             gave_up: tally.gave_up,
             channel_max: tally.channel_max,
             decided: tally.decided,
-            first_decision_at: tally.first_decision_at.map(Instant::nanos),
+            rests_on: tally.rests_on,
             unfinished: tally.unfinished,
         }
     }
@@ -149,7 +146,6 @@ impl From<Counted> for Tally {
     fn from(counted: Counted) -> Self {
         Self {
             joined: counted.joined,
-            last_join_at: Instant::from_nanos(counted.last_join_at),
             sent: counted.sent,
             received: counted.received,
             strays: counted.strays,
@@ -157,7 +153,7 @@ impl From<Counted> for Tally {
             gave_up: counted.gave_up,
             channel_max: counted.channel_max,
             decided: counted.decided,
-            first_decision_at: counted.first_decision_at.map(Instant::from_nanos),
+            rests_on: counted.rests_on,
             unfinished: counted.unfinished,
         }
     }

@@ -198,14 +198,13 @@ impl Scene<'_> {
     /// Notes that a unit takes part from now on.
     pub fn joined(&mut self) {
         self.tally.joined += 1;
-        self.tally.last_join_at = self.tally.last_join_at.max(self.now);
     }
 
     /// Notes that a unit has decided.
     pub fn decided(&mut self, local: Local, outcome: Outcome) {
         self.tally.decided += 1;
-        let first = self.tally.first_decision_at;
-        self.tally.first_decision_at = Some(first.map_or(self.now, |first| first.min(self.now)));
+        let fewest = self.tally.rests_on.map_or(outcome.units, |fewest| fewest.min(outcome.units));
+        self.tally.rests_on = Some(fewest);
         let unit = self.share.unit(local);
         self.happened.push(Happening::Decided(self.wave, unit, Box::new(outcome)));
     }

@@ -9,15 +9,12 @@
 
 use crate::letter::Algorithm;
 use crate::share::Extent;
-use machine::Instant;
 
 /// What one core has counted of one wave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Units that took part.
     pub joined: u32,
-    /// When the last of them began.
-    pub last_join_at: Instant,
     /// Messages of the algorithm written.
     pub sent: u64,
     /// Messages of the algorithm that came.
@@ -32,8 +29,9 @@ pub struct Tally {
     pub channel_max: u32,
     /// Units that decided.
     pub decided: u32,
-    /// When the first of them did.
-    pub first_decision_at: Option<Instant>,
+    /// The fewest units of which a decision rests on news: that each took part before it. Clocks of cores cannot say
+    /// that, since what a core calls now is when its turn began.
+    pub rests_on: Option<u32>,
     /// Units that had not finished their part when the wave was over.
     pub unfinished: u32,
 }
@@ -42,7 +40,6 @@ impl Tally {
     /// Adds another core's counts.
     pub fn add(&mut self, other: &Self) {
         self.joined += other.joined;
-        self.last_join_at = self.last_join_at.max(other.last_join_at);
         self.sent += other.sent;
         self.received += other.received;
         self.strays += other.strays;
@@ -50,7 +47,7 @@ impl Tally {
         self.gave_up += other.gave_up;
         self.channel_max = self.channel_max.max(other.channel_max);
         self.decided += other.decided;
-        self.first_decision_at = match (self.first_decision_at, other.first_decision_at) {
+        self.rests_on = match (self.rests_on, other.rests_on) {
             (Some(one), Some(two)) => Some(one.min(two)),
             (one, two) => one.or(two),
         };
@@ -76,7 +73,7 @@ pub struct Verdicts {
     pub termination: Verdict,
     /// Whoever should decide did, once.
     pub decision: Verdict,
-    /// Every unit had taken part when the first decision was made.
+    /// Every decision rests on news of every unit, which had taken part before it.
     pub dependence: Verdict,
     /// The number of messages is what the books say.
     pub bound: Verdict,
@@ -123,8 +120,7 @@ pub fn judge(algorithm: Algorithm, extent: Extent, is_whole: bool, tally: &Tally
         (false, false) => Verdict::Excused,
         (false, true) => Verdict::Broken,
     };
-    let is_late = tally.first_decision_at.is_some_and(|first| first < tally.last_join_at);
-    let depends = tally.joined == extent.units && tally.decided > 0 && !is_late;
+    let depends = tally.joined == extent.units && tally.rests_on.is_some_and(|units| units >= extent.units);
     let deciders = match algorithm {
         Algorithm::Echo => 1,
         Algorithm::Finn | Algorithm::Directed => extent.units,
@@ -157,12 +153,11 @@ mod tests {
     fn good() -> Tally {
         Tally {
             joined: 4,
-            last_join_at: Instant::from_nanos(5),
             sent: 10,
             received: 10,
             channel_max: 1,
             decided: 1,
-            first_decision_at: Some(Instant::from_nanos(5)),
+            rests_on: Some(4),
             ..Tally::default()
         }
     }
@@ -183,16 +178,16 @@ mod tests {
         check(|tally| tally.unfinished = 1, &["termination"]);
         check(|tally| tally.received = 9, &["termination"]);
         check(|tally| tally.decided = 2, &["decision"]);
-        check(|tally| tally.decided = 0, &["decision", "dependence"]);
+        check(|tally| (tally.decided, tally.rests_on) = (0, None), &["decision", "dependence"]);
         check(|tally| tally.joined = 3, &["dependence"]);
-        check(|tally| tally.last_join_at = Instant::from_nanos(6), &["dependence"]);
+        check(|tally| tally.rests_on = Some(3), &["dependence"]);
         check(|tally| (tally.sent, tally.received) = (11, 11), &["bound"]);
         check(|tally| tally.channel_max = 2, &["bound"]);
     }
 
     #[test]
     fn the_one_way_mode_is_not_promised_to_depend_on_everybody() {
-        let tally = Tally { joined: 2, decided: 4, ..good() };
+        let tally = Tally { joined: 2, decided: 4, rests_on: Some(1), ..good() };
         let verdicts = judge(Algorithm::Directed, EXTENT, true, &tally);
         assert_eq!((verdicts.dependence, verdicts.decision), (Verdict::Excused, Verdict::Held));
     }
