@@ -133,6 +133,36 @@ pub fn nodes(all: &[Value], has_acts: bool) -> String {
     html
 }
 
+/// How often each row of the crash table held when real processes were last killed there, as
+/// `scripts/clients/scheduler_kills.py` keeps it.
+const CRASHES: &str = include_str!("page/crashes.json");
+
+/// Rows of the crash table: who dies, when; what happens; what came of it.
+///
+/// # Panics
+/// When what was kept is no list, which a test would have seen.
+#[must_use]
+pub fn crashes() -> String {
+    let all: Vec<Value> = serde_json::from_str(CRASHES).expect("it was kept as a list");
+    let mut html = String::new();
+    for row in &all {
+        let is_whole = row["held"] == row["rounds"];
+        let _ = write!(
+            html,
+            "<tr><td>{}</td><td>{}</td><td class=\"number\"><span class=\"state {}\">{} of {}</span></td>\
+             <td>{} <small>{}</small></td></tr>",
+            escaped(text(row, "who")),
+            escaped(text(row, "what")),
+            if is_whole { "finished" } else { "failed" },
+            row["held"],
+            row["rounds"],
+            escaped(text(row, "date")),
+            escaped(text(row, "commit")),
+        );
+    }
+    html
+}
+
 /// What a page's script is told.
 #[must_use]
 pub fn news(jobs_of: &Value, nodes_of: &Value, summary: &str, has_acts: bool) -> String {
@@ -163,6 +193,19 @@ mod tests {
         let html = jobs(&[job], true);
         assert!(!html.contains("<script>") && !html.contains("<i>") && !html.contains("<b>\""), "{html}");
         assert!(html.contains("&lt;script&gt;") && html.contains("&quot;&amp;&lt;i&gt;"), "{html}");
+    }
+
+    #[test]
+    fn the_crash_table_has_every_point_and_each_row_held() {
+        let all: Vec<Value> = serde_json::from_str(CRASHES).expect("a list");
+        for point in crate::crash::Point::ALL {
+            let is_there = all.iter().any(|row| row["name"] == point.name());
+            assert!(is_there, "nothing is known of {}", point.name());
+        }
+        for row in &all {
+            assert!(row["rounds"].as_u64() > Some(0) && row["held"] == row["rounds"], "{row}");
+        }
+        assert_eq!(crashes().matches("<tr>").count(), all.len());
     }
 
     #[test]

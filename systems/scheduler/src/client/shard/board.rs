@@ -121,6 +121,7 @@ impl Client {
                 ("jobs", &page::jobs(&rows(&self.shown(), "jobs"), true)),
                 ("nodes", &page::nodes(&rows(&self.nodes, "nodes"), true)),
                 ("summary", &page::escaped(&self.summary())),
+                ("crashes", &page::crashes()),
             ],
         );
         let fields = [("Cache-Control", "no-store")];
