@@ -7,7 +7,7 @@ use crate::pace::Arrival;
 use crate::sizes::{self, Sizes};
 use crate::units::{self, Mix, Rate};
 use clap::{Args, Parser, Subcommand};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub enum Command {
     Sweep(SeriesArgs),
     /// Whether the second of two results is slower: status 8 when it is.
     Compare(CompareArgs),
+    /// Generates load for others, who name it with --agents: one order at a time.
+    Agent(AgentArgs),
     /// Whether a history could be a register's: status 10 when not.
     Check(CheckArgs),
     /// Makes report.html again from the files of a folder.
@@ -166,6 +168,15 @@ pub struct RunArgs {
     #[arg(short = 'o', long)]
     pub out: Option<PathBuf>,
 
+    /// Have these agents do it (HOST:PORT, several with commas; each a `loadgen agent`): connections, rate and keys are
+    /// shared out among all their cores, and what they find is merged.
+    #[arg(long, value_delimiter = ',')]
+    pub agents: Vec<String>,
+
+    /// The key that agents have, too.
+    #[arg(long)]
+    pub key_file: Option<PathBuf>,
+
     /// Take values as they come: that they are right is not checked, and not claimed.
     #[arg(long)]
     pub no_check: bool,
@@ -192,6 +203,10 @@ pub struct RunArgs {
     /// The commit that is measured, for the report.
     #[arg(long, env = "RINGWISE_GIT_COMMIT", default_value = "unknown")]
     pub git_commit: String,
+
+    /// The words themselves.
+    #[arg(skip)]
+    pub words: Vec<String>,
 }
 
 /// The runs of a scenario.
@@ -245,6 +260,30 @@ pub struct CompareArgs {
     /// What decides the redraws.
     #[arg(long, default_value = "1")]
     pub seed: u64,
+}
+
+/// An agent.
+#[derive(Args, Debug)]
+pub struct AgentArgs {
+    /// Where orders are taken.
+    #[arg(long, default_value = "127.0.0.1:7300")]
+    pub listen: SocketAddr,
+
+    /// A file with a key of 16 bytes and more, that who orders must have, too.
+    #[arg(long)]
+    pub key_file: Option<PathBuf>,
+
+    /// Take orders from every stranger who can reach the address.
+    #[arg(long)]
+    pub insecure_open: bool,
+
+    /// Cores to run on, by the kernel's numbers (1 or 0,2-5). Every core allowed when not given.
+    #[arg(long, value_parser = units::cores)]
+    pub cores: Option<std::vec::Vec<usize>>,
+
+    /// Serve the one order of the connection that is standard input.
+    #[arg(long, hide = true)]
+    pub inherited: bool,
 }
 
 /// A history.

@@ -20,7 +20,7 @@ mod tests;
 use crate::dialler::Dialler;
 use crate::history::History;
 use crate::pace::Pace;
-use crate::plan::Load;
+use crate::plan::{Load, Part};
 use crate::protocol::Answer;
 use crate::routing::{Redirect, Routing};
 use crate::session::Sessions;
@@ -87,6 +87,9 @@ pub struct Outcomes {
 #[derive(Debug)]
 pub struct Client {
     seat: Seat,
+    /// This core's number among all of the run, and how many those are, on this machine and others.
+    core: u16,
+    cores: u16,
     load: Load,
     stage: Stage,
     /// Whether core 0 was told that this core has finished its stage.
@@ -140,7 +143,9 @@ impl Shard for Client {
     type Heard = ArchivedSaid;
 
     fn new(seat: Seat, load: &Load, _chance: Chance) -> Self {
-        let (core, cores) = (seat.core.0, seat.cores);
+        let alone = Part { first: 0, all: seat.cores };
+        let Part { first, all: cores } = load.part.unwrap_or(alone);
+        let core = first + seat.core.0;
         let nodes = load.owners.as_ref().map_or(1, |_| load.targets.len());
         let places = Load::share(u64::from(load.connections), core, cores) as u32;
         // Every node of a cluster is reached from every core.
@@ -148,10 +153,12 @@ impl Shard for Client {
         let window = Window { start: Instant::ZERO, from: Instant::ZERO, until: None };
         Self {
             seat,
+            core,
+            cores,
             load: load.clone(),
             stage: Stage::Connecting,
             reported: false,
-            muster: Muster::new(cores, load.preload),
+            muster: Muster::new(seat.cores, load.preload),
             sessions: Sessions::new(load, places as usize, load.pipeline as usize, nodes),
             dialler: Dialler::new(load, places, core, cores, Instant::ZERO),
             operations: Operations::new(load, core, cores),
@@ -188,7 +195,7 @@ impl Shard for Client {
     }
 
     fn on_start(&mut self, now: Now, out: &mut impl Outbox<Said = Said>) {
-        self.dialler = Dialler::new(&self.load, self.places(), self.seat.core.0, self.seat.cores, now.at);
+        self.dialler = Dialler::new(&self.load, self.places(), self.core, self.cores, now.at);
         self.last_tick = now.at;
         out.wake(TIMER_TICK, Some(now.at + TICK));
         self.go_on(now, out);
@@ -280,10 +287,11 @@ impl Shard for Client {
     ) {
         match heard {
             ArchivedSaid::Finished(open) => {
-                let Some(stage) = self.muster.finished(open.to_native()) else { return };
-                let at_nanos = (now.at + START_AHEAD).nanos();
-                for core in self.seat.all_cores() {
-                    out.tell(core, Said::Begin(stage as u8, at_nanos), None);
+                match self.muster.finished(open.to_native()) {
+                    // Other machines may not be as far: the word comes from outside, as another configuration does.
+                    Some(Stage::Running) if self.load.part.is_some() => out.reread(),
+                    Some(stage) => self.all_begin(now, stage, out),
+                    None => {}
                 }
             }
             ArchivedSaid::Begin(stage, at_nanos) => {
@@ -315,6 +323,9 @@ impl Shard for Client {
 
     fn on_order(&mut self, now: Now, order: Order<'_, Load>, out: &mut impl Outbox<Said = Said>) {
         match (order, self.stage) {
+            (Order::Reload(_), Stage::Connecting | Stage::Loading) if self.is_first() => {
+                self.all_begin(now, Stage::Running, out);
+            }
             (Order::Reload(_), _) | (Order::Drain { .. }, Stage::Over) => {}
             (Order::Drain { .. }, Stage::Connecting | Stage::Loading | Stage::LookingBack) => {
                 self.outcomes.cut_short |= self.stage != Stage::LookingBack;
@@ -328,6 +339,11 @@ impl Shard for Client {
                 }
             }
         }
+    }
+
+    fn on_unread(&mut self, _now: Now, _why: &str, out: &mut impl Outbox<Said = Said>) {
+        self.outcomes.cut_short = true;
+        self.over(out);
     }
 
     fn gauges(&self, into: &mut Gauges) {

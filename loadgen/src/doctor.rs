@@ -38,8 +38,9 @@ pub fn run(typed: &DoctorArgs) -> Result<u8, Fatal> {
 /// # Errors
 /// A sentence with what to do, when there are not.
 pub fn room_for(run: &Run) -> Result<(), Fatal> {
-    let connections = u64::from(run.load.connections);
     let cores = if run.cores.is_empty() { allowed_cores().len() } else { run.cores.len() };
+    let all = run.load.part.map_or(cores as u64, |part| u64::from(part.all).max(1));
+    let connections = (u64::from(run.load.connections) * cores as u64).div_ceil(all);
     require(&needs(connections, cores))?;
     // Where it cannot be raised, `require` has found the hard limit enough, and a dial tells.
     let _ = raise_open_files();

@@ -22,7 +22,7 @@ pre{background:var(--shade);padding:.6rem;border-radius:.3rem}
 .verdict{padding:.5rem .7rem;border-radius:.3rem;color:#fff;background:#1d7a46}.verdict.no{background:#b3261e}
 table{border-collapse:collapse;width:100%;font-size:.92rem}th,td{padding:.2rem .35rem;text-align:right;border-bottom:1px solid var(--grid)}
 th:first-child,td:first-child{text-align:left}td{white-space:nowrap}.wide{overflow-x:auto}\
-.env td{text-align:left;vertical-align:top;white-space:normal}.env td+td{overflow-wrap:anywhere}.said td{white-space:normal;color:var(--soft);border-top:none}
+.env td{text-align:left;vertical-align:top;white-space:normal}.env td+td{overflow-wrap:anywhere}.said td{white-space:normal;color:var(--soft);border-top:none}.said div{max-width:calc(100vw - 3rem)}
 svg{width:100%;height:auto;display:block}svg text{font:12px system-ui,sans-serif;fill:var(--soft)}
 .grid{stroke:var(--grid);stroke-width:1}.shade{fill:var(--shade)}.event{stroke:#b3261e;stroke-dasharray:3 2}text.event{fill:#b3261e;stroke:none}
 polyline{fill:none;stroke-width:2;stroke-linejoin:round}
@@ -281,7 +281,7 @@ fn sweep(curve: &Curve, body: &mut String) {
         let _ = writeln!(
             body,
             "<tr><td><b>{}</b></td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>\
-             <tr class=\"said\"><td colspan=\"5\">{}</td></tr>",
+             <tr class=\"said\"><td colspan=\"5\"><div>{}</div></td></tr>",
             escaped(&point.at),
             shown_count(point.rate.round() as u64),
             shown_micros(point.response_us.p50),

@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod bootstrap;
 pub mod cli;
 pub mod client;
@@ -28,6 +29,7 @@ pub mod jobs;
 pub mod keys;
 pub mod live;
 pub mod pace;
+pub mod packed;
 pub mod plan;
 pub mod protocol;
 pub mod register;

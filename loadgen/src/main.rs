@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use loadgen::cli::{Cli, Command, quoted};
-use loadgen::{compare, doctor, history, html, plan, run, saturate, series, sweep};
+use loadgen::{agent, compare, doctor, history, html, plan, run, saturate, series, sweep};
 use reactor::Fatal;
 use reactor::fatal;
 use std::process::ExitCode;
@@ -20,8 +20,9 @@ fn main() -> ExitCode {
 
 fn obey(cli: Cli) -> Result<u8, Fatal> {
     match cli.command {
-        Command::Run(typed) => {
+        Command::Run(mut typed) => {
             let words: Vec<String> = std::env::args().skip(1).collect();
+            typed.words = words.iter().skip(1).cloned().collect();
             let command = format!("loadgen {}", quoted(&words));
             run::run(plan::Run::mean(*typed, command, drawn_seed())?)
         }
@@ -29,6 +30,7 @@ fn obey(cli: Cli) -> Result<u8, Fatal> {
         Command::Saturate(typed) => saturate::saturate(&typed, drawn_seed()),
         Command::Sweep(typed) => sweep::sweep(&typed, drawn_seed()),
         Command::Compare(typed) => compare::compare(&typed),
+        Command::Agent(typed) => agent::serve(&typed),
         Command::Check(typed) => history::check(&typed.file),
         Command::Report(typed) => {
             html::write(&typed.folder)

@@ -1,6 +1,7 @@
 //! The run as it is meant: every default filled in, every name resolved, every bound held. What is in here can be
 //! run; what cannot was refused with a sentence when the command line was read.
 
+use crate::agent::AGENTS_MAX;
 use crate::cli::RunArgs;
 use crate::discover::discover;
 use crate::events::Events;
@@ -85,6 +86,17 @@ pub struct Load {
     pub history: bool,
     /// Whether every key is read when all is over.
     pub looks_back: bool,
+    /// Which of the cores of several machines ours are; all there are, where there is one machine.
+    pub part: Option<Part>,
+}
+
+/// Some of the cores of several machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The number of our first, among all.
+    pub first: u16,
+    /// How many there are.
+    pub all: u16,
 }
 
 impl Default for Load {
@@ -115,6 +127,7 @@ impl Default for Load {
             check: true,
             history: false,
             looks_back: false,
+            part: None,
         }
     }
 }
@@ -157,6 +170,12 @@ pub struct Run {
     pub history: Option<PathBuf>,
     /// Whether the kernel is asked when it had each reply.
     pub stamps: bool,
+    /// Who does it; this machine when empty.
+    pub agents: Vec<String>,
+    /// The key that they have, too.
+    pub key_file: Option<PathBuf>,
+    /// The words of `loadgen run`.
+    pub words: Vec<String>,
     /// Whether an invalid result is an exit status of its own.
     pub strict: bool,
     /// The commit that is measured, as far as it was told.
@@ -170,7 +189,7 @@ impl Run {
     /// A sentence: wrong use, or a host that has no address.
     pub fn mean(typed: RunArgs, command: String, drawn_seed: u64) -> Result<Self, Fatal> {
         let asked = typed.target.clone();
-        let typed = jobs::as_http(typed, drawn_seed);
+        let typed = jobs::as_http(typed);
         let (scheme, addresses) = target(&typed.target)?;
         check(&typed)?;
         let mut targets = addresses.split(',').map(resolve).collect::<Result<Vec<_>, _>>()?;
@@ -224,10 +243,22 @@ impl Run {
             check: !typed.no_check,
             history: false,
             looks_back: false,
+            part: None,
         };
         let unkept = unkept(&load);
         if let (Some(_), Some(why)) = (&typed.history, unkept) {
             return Err(Fatal::misuse(format!("--history {why}")));
+        }
+        if !typed.agents.is_empty() && (typed.events.is_some() || typed.history.is_some()) {
+            return Err(Fatal::misuse(
+                "--agents have clocks of their own: no --history or --events over several",
+            ));
+        }
+        if typed.agents.len() > AGENTS_MAX {
+            return Err(Fatal::misuse(format!(
+                "{} agents are over the bound of {AGENTS_MAX}",
+                typed.agents.len()
+            )));
         }
         let looks_back = typed.events.is_some() && unkept.is_none();
         let load = Load { history: looks_back || typed.history.is_some(), looks_back, ..load };
@@ -242,6 +273,9 @@ impl Run {
             out: typed.out,
             events: typed.events,
             history: typed.history,
+            agents: typed.agents,
+            key_file: typed.key_file,
+            words: typed.words,
             stamps: !typed.no_stamps,
             strict: typed.strict,
             git_commit: typed.git_commit,

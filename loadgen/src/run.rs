@@ -1,6 +1,7 @@
 //! One measurement from beginning to end: is anybody there, can this machine, run, judge, write. The hard thing is
 //! to say what is wrong before the run rather than after it.
 
+use crate::agent;
 use crate::client::{Client, Outcomes};
 use crate::counters::Reading;
 use crate::doctor;
@@ -8,11 +9,11 @@ use crate::environment::Environment;
 use crate::events::{self, Event, Events, Listener};
 use crate::history;
 use crate::live::{Live, PERIOD};
-use crate::plan::{Run, STATUS_UNREACHABLE};
+use crate::plan::{Load, Run, STATUS_UNREACHABLE};
 use crate::report::Report;
 use crate::table::table;
 use crate::workload::operations_hash;
-use reactor::{Fatal, Plan};
+use reactor::{Fatal, Plan, Reread};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,7 +82,6 @@ fn events(report: &Report) -> Result<Vec<Event>, Fatal> {
 /// A sentence, when it could not be run or nothing could be reached.
 pub fn measure(run: Run) -> Result<Report, Fatal> {
     reachable(&run)?;
-    doctor::room_for(&run)?;
     if let Some(folder) = &run.out {
         std::fs::create_dir_all(folder).map_err(|error| unwritable(&error, folder))?;
     }
@@ -91,26 +91,16 @@ pub fn measure(run: Run) -> Result<Report, Fatal> {
     };
     let environment = Environment::before(&run.git_commit);
     let before = Reading::take(&run.load, run.metric.as_deref());
-    let live = Arc::new(Mutex::new(Live::new(&run)));
-    let shown = live.clone();
-    let plan = Plan {
-        cores: run.cores.clone(),
-        seed: run.load.seed,
-        stamps: run.stamps,
-        spin: run.spin,
-        drain: run.load.timeout + Duration::from_secs(1),
-        watch: Some((PERIOD, Box::new(move |cores| lock(&shown).look(cores)))),
-        ..Plan::new("loadgen", run.load.clone())
+    let (outcomes, busy) = match run.agents.is_empty() {
+        true => here(&run, None)?,
+        false => agent::elsewhere(&run)?,
     };
-    let clients = reactor::run::<Client>(plan)?;
-    lock(&live).finish();
-    let cores = clients.len() as u16;
-    let outcomes: Vec<Outcomes> = clients.into_iter().map(Client::into_outcomes).collect();
+    let cores = outcomes.len() as u16;
     let hash = operations_hash(&run.load, cores);
     let written = outcomes.iter().map(|core| core.tally.written).sum();
     let after = Reading::take(&run.load, run.metric.as_deref());
     let server = before.zip(after).and_then(|(before, after)| before.until(after, written));
-    let mut report = Report::new(run, hash, outcomes, lock(&live).busy(), server, environment.after());
+    let mut report = Report::new(run, hash, outcomes, busy, server, environment.after());
     report.heard = listener.map(Listener::heard).unwrap_or_default();
     match report.facts.connections {
         (_, 0) if !report.facts.cut_short => Err(Fatal {
@@ -122,6 +112,31 @@ pub fn measure(run: Run) -> Result<Report, Fatal> {
         }),
         _ => Ok(report),
     }
+}
+
+/// Runs it on this machine: what each core found, and how busy the busiest was. `go` is asked for the word to begin when
+/// all is ready, where that is somebody else's to give.
+///
+/// # Errors
+/// A sentence, when this machine cannot.
+pub fn here(run: &Run, go: Option<Reread<Load>>) -> Result<(Vec<Outcomes>, Option<f64>), Fatal> {
+    doctor::room_for(run)?;
+    let live = Arc::new(Mutex::new(Live::new(run)));
+    let shown = live.clone();
+    let plan = Plan {
+        cores: run.cores.clone(),
+        seed: run.load.seed,
+        stamps: run.stamps,
+        spin: run.spin,
+        drain: run.load.timeout + Duration::from_secs(1),
+        reread: go,
+        watch: Some((PERIOD, Box::new(move |cores| lock(&shown).look(cores)))),
+        ..Plan::new("loadgen", run.load.clone())
+    };
+    let clients = reactor::run::<Client>(plan)?;
+    lock(&live).finish();
+    let busy = lock(&live).busy();
+    Ok((clients.into_iter().map(Client::into_outcomes).collect(), busy))
 }
 
 fn unwritable(error: &std::io::Error, folder: &Path) -> Fatal {

@@ -124,6 +124,18 @@ pub struct Errors {
 }
 
 impl Errors {
+    /// How many of each kind, in the order of [`KINDS`].
+    #[must_use]
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// So many of each kind.
+    #[must_use]
+    pub fn from_counts(counts: [u64; KINDS.len()]) -> Self {
+        Self { counts }
+    }
+
     /// Counts `count` more of this kind.
     pub fn add(&mut self, kind: Kind, count: u64) {
         self.counts[kind as usize] += count;
@@ -185,7 +197,7 @@ impl Times {
 }
 
 /// One second of a run, of one core or of all.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Slice {
     /// Which second since the start, warm-up and all.
     pub second: u64,

@@ -38,9 +38,10 @@ pub fn take(words: &mut Vec<String>, names: &[&str]) -> Result<Option<String>, F
 pub fn run(words: &[String]) -> Result<(Box<RunArgs>, String), Fatal> {
     let line = ["loadgen", "run"].into_iter().map(str::to_owned).chain(words.iter().cloned());
     let cli = Cli::try_parse_from(line).map_err(|error| Fatal::misuse(error.to_string()))?;
-    let Command::Run(typed) = cli.command else {
+    let Command::Run(mut typed) = cli.command else {
         return Err(Fatal::misuse("it is no run".to_owned()));
     };
+    typed.words = words.to_vec();
     Ok((typed, format!("loadgen run {}", quoted(words))))
 }
 

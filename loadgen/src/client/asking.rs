@@ -38,7 +38,7 @@ impl Client {
     pub(super) fn next_to_load(&mut self, now: Now) -> Asked {
         let key = self.again.pop().unwrap_or(self.next_load);
         if key == self.next_load {
-            self.next_load += u64::from(self.seat.cores);
+            self.next_load += u64::from(self.cores);
         }
         let verb = if self.stage == Stage::LookingBack { Verb::Get } else { Verb::Set };
         request(Operation { verb, key, version: 0 }, now.at, now.at, now.at, false)

@@ -2,8 +2,8 @@
 //! ends in [`Client::go_on`]; nothing is remembered of what to do next but the stage itself.
 
 use super::{
-    Client, LOAD_DEPTH, OVERDUE_TICKS, STALL_MIN, TICK, TIMER_END, TIMER_PACE, TIMER_RAMP, TIMER_TICK,
-    WORK_MAX,
+    Client, LOAD_DEPTH, OVERDUE_TICKS, STALL_MIN, START_AHEAD, TICK, TIMER_END, TIMER_PACE, TIMER_RAMP,
+    TIMER_TICK, WORK_MAX,
 };
 use crate::dialler::{Step, dial};
 use crate::pace::{Arrival, Pace};
@@ -58,6 +58,19 @@ impl Client {
         }
     }
 
+    /// Whether this is the core that counts those of this machine.
+    pub(super) fn is_first(&self) -> bool {
+        self.seat.core == CoreId(0)
+    }
+
+    /// Tells every core of this machine that this stage begins, a little ahead.
+    pub(super) fn all_begin(&mut self, now: Now, stage: Stage, out: &mut impl Outbox<Said = Said>) {
+        let at_nanos = (now.at + START_AHEAD).nanos();
+        for core in self.seat.all_cores() {
+            out.tell(core, Said::Begin(stage as u8, at_nanos), None);
+        }
+    }
+
     pub(super) fn begin(&mut self, now: Now, stage: Stage, at: Instant, out: &mut impl Outbox<Said = Said>) {
         if self.stage >= Stage::Stopping {
             return;
@@ -91,7 +104,7 @@ impl Client {
     }
 
     fn pace_from(&self, start: Instant) -> Pace {
-        let (core, cores) = (self.seat.core.0, self.seat.cores);
+        let (core, cores) = (self.core, self.cores);
         match (self.load.rate, self.load.arrival) {
             (Some(rate), Arrival::Poisson) => {
                 let chance = Chance::new(self.load.seed).within("core", u64::from(core));

@@ -38,7 +38,7 @@ impl Client {
             return self.over(out);
         }
         self.stage = Stage::LookingBack;
-        self.next_load = u64::from(self.seat.core.0);
+        self.next_load = u64::from(self.core);
         self.deepen();
         self.stop_by = Some(now.at + LOOK_BACK_MAX);
         self.dialler.want_only((0..self.places()).filter(|place| self.sessions.conn(*place).is_none()));
