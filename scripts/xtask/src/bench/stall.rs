@@ -172,7 +172,7 @@ fn whole(bytes: &[u8]) -> Option<(usize, &'static [u8])> {
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 380.0;
 const LEFT: f64 = 60.0;
-const RIGHT: f64 = 20.0;
+const RIGHT: f64 = 40.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 46.0;
 /// Across: as many nines.
