@@ -42,7 +42,7 @@ pub struct Bounds {
     pub stall: Duration,
     /// What an acknowledged write outlives; batch and sync want --data: memory (nothing but snapshots, if there is
     /// --data and somebody says SAVE), batch (the process
-    /// and the power, but for the last 10 ms), sync (on the disk before the answer)
+    /// and the power, but for the last 10 ms and what the disk is at just then), sync (on the disk before the answer)
     #[arg(long, env = "RINGWISE_DURABILITY", default_value = "memory")]
     pub durability: Durable,
     /// Bytes of a segment of the log, of which each core writes two at its first start
