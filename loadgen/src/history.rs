@@ -187,7 +187,7 @@ pub fn write(all: &[Kept], into: impl Write) -> io::Result<()> {
     into.flush()
 }
 
-/// Reads what [`write`] wrote, in the order of [`merged`].
+/// Reads what [`write()`] wrote, in the order of [`merged`].
 ///
 /// # Errors
 /// A sentence with the number of the line, when it is none.
