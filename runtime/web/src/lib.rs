@@ -54,6 +54,7 @@ mod session;
 mod sessions;
 mod site;
 mod socket;
+mod tokens;
 
 pub use answer::{Answer, Content, JSON, TEXT};
 pub use ask::{Ask, AskId};
@@ -65,4 +66,5 @@ pub use query::Query;
 pub use read::{Event, Message};
 pub use route::{BODY_MAX, BodyRule, PARAMETERS_MAX, Parameters, Route, Slash};
 pub use site::{Over, Site, TICKET, TIMER};
+pub use tokens::Tokens;
 pub use wire::http::Method;

@@ -1,9 +1,9 @@
 //! What the operator meant: where to serve, how to answer, how much of everything.
 
-use crate::tokens::Tokens;
 use core::time::Duration;
 use machine::Address;
 pub use state::queue::Patience;
+pub use web::Tokens;
 
 /// As the operator meant it, the same on every core.
 #[derive(Clone, Debug)]

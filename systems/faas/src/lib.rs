@@ -38,7 +38,6 @@ pub mod shard;
 pub mod snapshot;
 pub mod task;
 pub mod tasks;
-pub mod tokens;
 pub mod uuid;
 pub mod waiters;
 pub mod worker;

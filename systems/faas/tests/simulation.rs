@@ -2,11 +2,10 @@
 //! workers that say late what nobody waits for any more. Whatever happens: what was accepted ends exactly once, with a
 //! result of an attempt that counted, and what a client was once told stays true.
 
-use faas::config::{Config, Dispatch, Limits, Manners, Mode, Patience};
+use faas::config::{Config, Dispatch, Limits, Manners, Mode, Patience, Tokens};
 use faas::dispatch::{
     self, Ack, Ended, Message, Registration, Report, ReportFrame, Returned, Session, TaskId,
 };
-use faas::tokens::Tokens;
 use faas::{Faas, base64};
 use machine::{Address, NodeId};
 use sim::{Client, Faults, Lies, Setup, World, for_seeds};

@@ -9,13 +9,12 @@ use crate::page;
 use crate::peer::Said;
 use crate::shard::Site;
 use crate::spec::Spec;
-use crate::tokens::Tokens;
 use crate::view;
 use core::time::Duration;
 use machine::{Address, ConnId, End, Gauges, Input, Instant, Now, Outbox, Ticket};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use web::{Answer, Ask, AskId, Asset, BodyRule, Event, Face, Route, Slash, Watched};
+use web::{Answer, Ask, AskId, Asset, BodyRule, Event, Face, Route, Slash, Tokens, Watched};
 use wire::http::Method;
 
 /// What is asked for.
@@ -144,7 +143,7 @@ impl Asks {
         ];
         Self {
             site: Site::new(face, routes, Some(To::Other)),
-            tokens: Tokens::new(&config.tokens),
+            tokens: Tokens::new(config.tokens.clone()),
             ports: BTreeMap::new(),
             given: BTreeSet::new(),
             followers: Vec::new(),

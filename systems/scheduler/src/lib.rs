@@ -40,7 +40,6 @@ pub mod proposals;
 pub mod run;
 mod shard;
 pub mod spec;
-mod tokens;
 pub mod view;
 pub mod worker;
 pub mod worker_on_leader;

@@ -377,15 +377,7 @@ impl Serve {
     }
 
     fn tokens(&self) -> Result<Vec<Box<str>>, Fatal> {
-        let Some(path) = &self.auth_file else { return Ok(Vec::new()) };
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Fatal::misuse(format!("{}: {error}", path.display())))?;
-        let tokens: Vec<Box<str>> =
-            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Into::into).collect();
-        match tokens.is_empty() {
-            true => Err(Fatal::misuse(format!("{}: there is no token in it", path.display()))),
-            false => Ok(tokens),
-        }
+        self.auth_file.as_deref().map_or_else(|| Ok(Vec::new()), options::tokens)
     }
 }
 

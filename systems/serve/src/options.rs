@@ -66,6 +66,18 @@ impl Common {
     }
 }
 
+/// The tokens of an --auth-file, one a line; at least one.
+///
+/// # Errors
+/// It cannot be read, or holds none.
+pub fn tokens(path: &Path) -> Result<Vec<Box<str>>, Fatal> {
+    let wrong = |why: String| Fatal::misuse(format!("--auth-file {}: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let tokens: Vec<Box<str>> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Into::into).collect();
+    if tokens.is_empty() { Err(wrong("there is no token in it".to_owned())) } else { Ok(tokens) }
+}
+
 /// Reads the command line, with the file that `--config` (or its variable) names behind it. What clap itself has to
 /// say (help, version, what is wrong, with exit status 2) it says, and ends the process.
 pub fn parse<T: CommandFactory + FromArgMatches>() -> Result<T, Fatal> {

@@ -8,7 +8,6 @@ use super::{ClientConfig, Payload};
 use crate::asks::{FOLLOWED, JOB_MAX, refusal};
 use crate::logbook::Logbook;
 use crate::page;
-use crate::tokens::Tokens;
 use core::time::Duration;
 use machine::{
     Blob, Chance, ChildEvent, ChildId, ConnId, End, Gauges, Input, Instant, ListenerId, Listening, Now,
@@ -17,7 +16,7 @@ use machine::{
 use rkyv::{Archive, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use web::{Answer, Ask, AskId, Asset, BodyRule, Event, Face, Query, Route, Site, Slash};
+use web::{Answer, Ask, AskId, Asset, BodyRule, Event, Face, Query, Route, Site, Slash, Tokens};
 use wire::http::Method;
 
 /// When requests that take too long, children and pictures are looked after.
@@ -384,7 +383,7 @@ impl Shard for Client {
         Self {
             is_first: seat.core.0 == 0,
             site: Site::new(face, routes, None),
-            tokens: Tokens::new(&config.tokens),
+            tokens: Tokens::new(config.tokens.clone()),
             courier: Courier::new(config.nodes.iter().map(|(_, at)| at.clone()).collect()),
             nursery: Nursery::new(&config.nurslings, config.again),
             chance: chance.stream("client"),

@@ -4,8 +4,7 @@ use crate::logs::{self, Level};
 use crate::options::Common;
 use crate::values;
 use clap::{Args, ValueEnum};
-use faas::config::{Config, Dispatch, Failure, Limits, Local, Manners, Mode, Patience};
-use faas::tokens::Tokens;
+use faas::config::{Config, Dispatch, Failure, Limits, Local, Manners, Mode, Patience, Tokens};
 use faas::{Faas, dispatch};
 use reactor::{Doors, Fatal, Keeper, Plan, Replays};
 use std::io::Write as _;
@@ -276,7 +275,7 @@ pub fn serve(asked: &Serve) -> Result<(), Fatal> {
     let common = &asked.common;
     logs::want(common.log_level, common.log_format);
     common.refuse_strangers(asked.auth_file.is_some())?;
-    let tokens = asked.auth_file.as_deref().map(super::tokens).transpose()?.unwrap_or_default();
+    let tokens = asked.auth_file.as_deref().map(crate::options::tokens).transpose()?.unwrap_or_default();
     if asked.bounds.body_max < 1024 || asked.bounds.body_max > 2 * dispatch::PAYLOAD_MAX {
         return Err(Fatal::misuse(format!("--body-max is from 1024 to {}", 2 * dispatch::PAYLOAD_MAX)));
     }

@@ -168,7 +168,7 @@ impl Worker {
 
     fn token(&self) -> Result<Box<str>, Fatal> {
         let Some(path) = &self.auth_file else { return Ok(Box::default()) };
-        Ok(super::tokens(path)?.swap_remove(0))
+        Ok(crate::options::tokens(path)?.swap_remove(0))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who may call functions here, and whose workers may run them: who shows one of the tokens.
+//! Who may do anything at a face: who shows one of the tokens.
 
 use core::fmt;
 use core::hint::black_box;
