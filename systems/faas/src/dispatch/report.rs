@@ -45,11 +45,11 @@ impl FailureKind {
 /// Why a task comes back without an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Returned {
-    /// It was not started: there is no room after all. The same attempt goes to somebody.
+    /// It was not started: there is no room after all. The next attempt goes to somebody, and counts as no try.
     NoRoom = 1,
-    /// It was not started: the worker leaves. The same attempt goes to somebody else.
+    /// It was not started: the worker leaves. The next attempt goes to somebody else, and counts as no try.
     Leaving = 2,
-    /// It was not started: the worker has the function's bytes no more. The same attempt, with them.
+    /// It was not started: the worker has the function's bytes no more. The next attempt, with them; it counts as no try.
     NeedsFunction = 3,
     /// It was started, and its process was killed by nobody who is known here. The next attempt.
     SlotLost = 4,
