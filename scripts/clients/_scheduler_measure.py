@@ -30,6 +30,7 @@ import time
 
 from _balancer import until
 from _scheduler import ENDS, Scheduler, address, kill
+from _server import free_ports
 
 # A job that no worker ever has room for: a queue that nobody takes from, as beanstalkd's without a consumer.
 WAITING = '{"program":"true","interpreter":"sh","cpu":1024}'
@@ -110,17 +111,6 @@ class Nodes:
     def __exit__(self, *failure):
         self.stop()
         shutil.rmtree(self.data, ignore_errors=True)
-
-
-def free_ports(count):
-    """Below those that the kernel gives to connections."""
-    found, port = [], 10_240 + os.getpid() % 15_000
-    while len(found) < count:
-        port += 1
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-    return found
 
 
 def starts(path):

@@ -4,8 +4,11 @@ A script says `with Server() as server:` and talks to `server.resp` or `server.f
 is stopped by SIGTERM at the end, and must then exit with status 0: a server that cannot stop fails its script.
 """
 
+import contextlib
 import inspect
 import pathlib
+import random
+import socket
 import subprocess
 import sys
 import threading
@@ -33,6 +36,20 @@ class Server:
 
     def __exit__(self, kind, value, trace):
         stop(self.process)
+
+
+def free_ports(count):
+    """Ports nobody listens at, under those that the kernel gives out: nothing started on port 0 takes one of them."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        first_given_out = int(file.read().split()[0])
+    found = []
+    for port in random.sample(range(10_000, first_given_out), first_given_out - 10_000):
+        with contextlib.suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError("no free ports")
 
 
 def first_line(process):

@@ -4,7 +4,6 @@ that is killed is a sentence, and one that is back works again."""
 import contextlib
 import hashlib
 import json
-import random
 import re
 import signal
 import socket
@@ -14,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from _server import Server, run
+from _server import Server, free_ports, run
 from framed import Client
 
 SECONDS_MAX = 60
@@ -43,20 +42,6 @@ class Node(Server):
 
     def start_again(self):
         self.__enter__()
-
-
-def free_ports(count):
-    """Ports nobody listens at, under those that the kernel gives out: nothing started on port 0 takes one of them."""
-    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
-        first_given_out = int(file.read().split()[0])
-    found = []
-    for port in random.sample(range(10_000, first_given_out), first_given_out - 10_000):
-        with contextlib.suppress(OSError):
-            socket.create_server(("127.0.0.1", port)).close()
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise AssertionError("no free ports")
 
 
 @contextlib.contextmanager
