@@ -27,7 +27,7 @@ const FAAS: &str = "faas";
 /// What those who have functions run pickle and ask with.
 const FAAS_LIBRARIES: &[&str] = &["dill==0.4.1", "requests==2.34.2"];
 
-/// What a script's name begins with that mounts disks, which takes root; in the long run.
+/// What a script's name begins with that mounts disks, which takes root, or kills servers that keep; in the long run.
 const DISK: &str = "durable";
 
 /// How many seeds the comparison with redis-server goes through in the long run.
@@ -56,11 +56,17 @@ pub(super) fn run_more(root: &Path) -> Result<(), String> {
         http(root),
         together(PROGRAMS.iter().map(|program| of(root, program))),
         faas(root),
-        all(scripts(root)?.iter().filter(|file| is_of(DISK, file)).map(|file| script(root, &python, file))),
+        durable(root, &python),
         ioredis(root).and_then(|main| beside(root, &python, &["node", &main])),
         redis_rs(root).and_then(|program| beside(root, &python, &[&program])),
     ];
     together(outcomes.into_iter())
+}
+
+/// Disks that fill and fail, and kills that the load generator judges.
+fn durable(root: &Path, python: &str) -> Result<(), String> {
+    build(root, "loadgen")?;
+    all(scripts(root)?.iter().filter(|file| is_of(DISK, file)).map(|file| script(root, python, file)))
 }
 
 /// Clients that speak HTTP: curl, wrk, Python's libraries and a browser, to the table's page and to the face's own
@@ -74,7 +80,7 @@ fn http(root: &Path) -> Result<(), String> {
 
 /// A real process of that program and all that it starts: its words, its bounds, and what it must bear.
 fn of(root: &Path, name: &str) -> Result<(), String> {
-    told(cargo(root, &["build", "--profile", "test", "--locked", "--workspace", "--bin", name]))?;
+    build(root, name)?;
     // The driver of containers is shown with a real engine, and links are cut between namespaces.
     missing(&[
         ("dockerd", "docker.io"),
@@ -93,7 +99,7 @@ fn of(root: &Path, name: &str) -> Result<(), String> {
 
 /// A real service with real workers, and the Python side of a worker by itself.
 fn faas(root: &Path) -> Result<(), String> {
-    told(cargo(root, &["build", "--profile", "test", "--locked", "--workspace", "--bin", FAAS]))?;
+    build(root, FAAS)?;
     let program = root.join("target/debug/faas");
     let python = python_with(root, "python-faas", "import dill, requests", FAAS_LIBRARIES)?;
     let ask = |file: &PathBuf| {
@@ -103,8 +109,12 @@ fn faas(root: &Path) -> Result<(), String> {
 }
 
 fn build_server(root: &Path) -> Result<(), String> {
+    build(root, "dht")
+}
+
+fn build(root: &Path, program: &str) -> Result<(), String> {
     // The profile of the tests: what `cargo test` has built is not built again.
-    told(cargo(root, &["build", "--profile", "test", "--locked", "--workspace", "--bin", "dht"]))
+    told(cargo(root, &["build", "--profile", "test", "--locked", "--workspace", "--bin", program]))
 }
 
 /// Runs every command; one that fails does not keep the next from running.
