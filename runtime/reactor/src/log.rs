@@ -236,8 +236,10 @@ impl Log {
         match lane {
             Lane::Groups => self.groups.next_operation(&self.shelf),
             Lane::Chores => {
-                let may = self.groups.is_homeless() || self.shelf.has_room();
-                self.chores.next_operation(self.groups.wants_spare() && may, &mut self.shelf)
+                // Asked each turn, so the disk is only asked for its room where it matters.
+                let makes_spare =
+                    self.groups.wants_spare() && (self.groups.is_homeless() || self.shelf.has_room());
+                self.chores.next_operation(makes_spare, &mut self.shelf)
             }
         }
     }

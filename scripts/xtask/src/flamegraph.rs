@@ -157,6 +157,7 @@ impl Options {
             core: server::last_core(),
             duration: Duration::from_secs(u64::from(self.seconds)) + SPARE,
             scratch: root.join("report/flamegraph/loadgen"),
+            spins: true,
         })
     }
 }

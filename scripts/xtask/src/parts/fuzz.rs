@@ -6,6 +6,7 @@
 use super::{bounded, told};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 const VERSION: &str = "cargo-fuzz@0.13.2";
 
@@ -18,26 +19,51 @@ pub(super) fn run(root: &Path) -> Result<(), String> {
         return Err("no folder named fuzz has a Cargo.toml".to_owned());
     }
     let tool = super::tool::path(root, "cargo-fuzz", VERSION)?;
+    let mut runs = Vec::new();
     for folder in folders {
+        told(fuzz(root, &tool, &folder, &["build", "--sanitizer", "none", "--fuzz-dir", "."]))?;
         for target in targets(&folder)? {
-            told(short_run(root, &tool, &folder, &target)?)?;
+            runs.push(short_run(root, &tool, &folder, &target)?);
         }
     }
-    Ok(())
+    // As many at a time as there are processors: each keeps one busy.
+    let runs = Mutex::new(runs);
+    let worker = || -> Result<(), String> {
+        while let Some(run) = next(&runs) {
+            told(run)?;
+        }
+        Ok(())
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        super::clients::together(workers.into_iter().map(|worker| worker.join().expect("it does not panic")))
+    })
+}
+
+fn next(runs: &Mutex<Vec<Command>>) -> Option<Command> {
+    runs.lock().expect("nobody panics who holds it").pop()
+}
+
+/// The tool at work in the folder of a fuzz crate.
+fn fuzz(root: &Path, tool: &str, folder: &Path, words: &[&str]) -> Command {
+    let mut command = bounded(tool);
+    command.arg("fuzz").args(words);
+    command.env("CARGO_TARGET_DIR", root.join("target/fuzz")).current_dir(folder);
+    command
 }
 
 /// One target for some seconds. What it finds worth keeping goes to target/, so that the tree stays as it was.
 fn short_run(root: &Path, tool: &str, folder: &Path, target: &str) -> Result<Command, String> {
     let found = root.join("target/fuzz-corpus").join(target);
     std::fs::create_dir_all(&found).map_err(|error| format!("{}: {error}", found.display()))?;
-    let mut command = bounded(tool);
-    command.args(["fuzz", "run", "--sanitizer", "none", "--fuzz-dir", ".", target]).arg(&found);
+    let mut command = fuzz(root, tool, folder, &["run", "--sanitizer", "none", "--fuzz-dir", ".", target]);
+    command.arg(&found);
     let kept = folder.with_file_name("corpus").join(target);
     if kept.exists() {
         command.arg(kept);
     }
     command.args(["--", &format!("-max_total_time={SECONDS}"), "-timeout=10"]);
-    command.env("CARGO_TARGET_DIR", root.join("target/fuzz")).current_dir(folder);
     Ok(command)
 }
 

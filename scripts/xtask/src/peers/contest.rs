@@ -158,6 +158,7 @@ impl Plan {
             core: super::server::last_core(),
             duration: Duration::from_secs(seconds),
             scratch: root.join("report/peers/loadgen"),
+            spins: true,
         };
         let mut plan = Self {
             dht: dht.to_path_buf(),

@@ -107,6 +107,9 @@ pub(crate) struct Clients {
     pub(crate) duration: Duration,
     /// A folder for what clients write.
     pub(crate) scratch: PathBuf,
+    /// Whether loadgen may look on where it would sleep. Not where the disk counts: its interrupts may come to the
+    /// load's core, and then the kernel's work after a write waits for a client that does not let go, up to 4 ms.
+    pub(crate) spins: bool,
 }
 
 impl Clients {
@@ -142,6 +145,9 @@ impl Clients {
             What::Set => command.args(["--mix", "set=1"]),
             What::Mix => command.args(["--mix", "get=90,set=10", "--key-choice", "zipfian:0.99"]),
         };
+        if !self.spins {
+            command.args(["--spin", "0s"]);
+        }
         command.arg("--out").arg(&self.scratch);
         let ended = self.watch(command, server, cell)?;
         let text = fs::read_to_string(self.scratch.join("run.json"));
