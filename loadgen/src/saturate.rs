@@ -13,7 +13,7 @@ use crate::run::{keep, measure};
 use crate::series::{Row, table};
 use crate::units::{self, shown_count, shown_micros};
 use crate::words;
-use reactor::Fatal;
+use reactor::{Fatal, was_told_to_end};
 use std::path::PathBuf;
 
 /// Exit status when the generator's own edge came first, or nothing was found.
@@ -190,6 +190,10 @@ pub fn saturate(typed: &SeriesArgs, drawn_seed: u64) -> Result<u8, Fatal> {
         eprintln!("{}/s: {} ({trial:?})", shown_count(rate as u64), shown_micros(at));
         rows.push(Row::of(format!("{}/s, {trial:?}", shown_count(rate as u64)), &report));
         search.tried(trial);
+        if was_told_to_end() {
+            print!("{}ended early: nothing is said of where the objective fails\n", table(&rows));
+            return Ok(STATUS_UNFOUND);
+        }
     }
     print!("{}\n{}", table(&rows), said(search.found(), slo));
     Ok(if matches!(search.found(), Found::Between(..)) { 0 } else { STATUS_UNFOUND })

@@ -7,7 +7,7 @@ use crate::report::{Percentiles, Report};
 use crate::run::{keep, measure};
 use crate::scenario::Scenario;
 use crate::units::{shown_count, shown_micros};
-use reactor::Fatal;
+use reactor::{Fatal, was_told_to_end};
 use std::fmt::Write as _;
 
 /// Exit status when a scenario did not end as its file expects.
@@ -26,6 +26,7 @@ pub fn scenario(typed: &ScenarioArgs, drawn_seed: u64) -> Result<u8, Fatal> {
     }
     let mut rows = Vec::new();
     let mut status = 0;
+    let count = steps.len();
     for (number, step) in steps.into_iter().enumerate() {
         eprintln!("{}", step.command);
         let mut run = Run::mean(*step.typed, step.command, drawn_seed)?;
@@ -36,6 +37,11 @@ pub fn scenario(typed: &ScenarioArgs, drawn_seed: u64) -> Result<u8, Fatal> {
             status = STATUS_UNEXPECTED;
         }
         rows.push(Row::of(step.name, &report));
+        if was_told_to_end() {
+            eprintln!("ended early, at run {} of {count}", number + 1);
+            status = STATUS_UNEXPECTED;
+            break;
+        }
     }
     println!("{}\n\n{}", scenario.question, table(&rows));
     if status != 0 {

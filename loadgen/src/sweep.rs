@@ -7,7 +7,7 @@ use crate::report::Percentiles;
 use crate::run::{keep, measure};
 use crate::series::{Row, table};
 use crate::{html, words};
-use reactor::Fatal;
+use reactor::{Fatal, was_told_to_end};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -61,6 +61,7 @@ pub fn sweep(typed: &SeriesArgs, drawn_seed: u64) -> Result<u8, Fatal> {
     let over = given.iter().filter(|(_, list)| list.len() > 1).map(|(name, _)| name.trim_start_matches('-'));
     let mut curve = Curve { over: over.collect::<Vec<_>>().join(" and "), points: Vec::new() };
     let mut rows = Vec::new();
+    let count = lines.len();
     for (number, (name, options)) in lines.into_iter().enumerate() {
         let (typed, command) = words::run(&[words.clone(), options].concat())?;
         eprintln!("{command}");
@@ -72,6 +73,10 @@ pub fn sweep(typed: &SeriesArgs, drawn_seed: u64) -> Result<u8, Fatal> {
         let (at, rate, verdict) = (row.name.clone(), row.rate, row.verdict.clone());
         curve.points.push(Point { at, rate, response_us: row.response, verdict, command });
         rows.push(row);
+        if was_told_to_end() {
+            eprintln!("ended early, at point {} of {count}", number + 1);
+            break;
+        }
     }
     print!("{}", table(&rows));
     if let Some(folder) = &out {

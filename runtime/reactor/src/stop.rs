@@ -13,21 +13,37 @@ use crate::listen::Doors;
 use crate::{Fatal, clock};
 use flume::{Receiver, Sender};
 use machine::CoreId;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long cores may take over the drain's deadline before they are told to stop all the same.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// SIGTERM and SIGINT, and for programs that know what to do then SIGHUP and SIGUSR2: taken from every thread and read
-/// on one.
+/// on one, which the first plan of a process starts and all later ones share. With one for each, a signal would go to
+/// any of them, also to one whose plan is over.
 pub(crate) struct Signals {
     arrived: Receiver<i32>,
 }
 
+static ARRIVED: Mutex<Option<Receiver<i32>>> = Mutex::new(None);
+static WAS_TOLD_TO_END: AtomicBool = AtomicBool::new(false);
+
+/// Whether SIGTERM or SIGINT came since the first plan of this process was run: who runs several ends with the one at
+/// hand.
+#[must_use]
+pub fn was_told_to_end() -> bool {
+    WAS_TOLD_TO_END.load(Ordering::Relaxed)
+}
+
 impl Signals {
-    /// Blocks them for this thread and all it starts, and ignores SIGPIPE.
+    /// Blocks them for this thread and all it starts, and ignores SIGPIPE. Which they are is the first plan's choice.
     pub(crate) fn take(rereads: bool, hands_over: bool) -> Result<Self, Fatal> {
+        let mut shared = ARRIVED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(arrived) = &*shared {
+            return Ok(Self { arrived: arrived.clone() });
+        }
         // SAFETY: sets are initialised before use; masks and dispositions are the process's own.
         let set = unsafe {
             let mut set: libc::sigset_t = std::mem::zeroed();
@@ -48,12 +64,16 @@ impl Signals {
         let wait = move || {
             let mut signal = 0;
             // SAFETY: waits for the set above; the number lands in a word of ours.
-            while unsafe { libc::sigwait(&raw const set, &raw mut signal) } == 0 && tell.send(signal).is_ok()
-            {
+            while unsafe { libc::sigwait(&raw const set, &raw mut signal) } == 0 {
+                WAS_TOLD_TO_END.fetch_or(matches!(signal, libc::SIGTERM | libc::SIGINT), Ordering::Relaxed);
+                if tell.send(signal).is_err() {
+                    return;
+                }
             }
         };
         let thread = std::thread::Builder::new().name("signals".into()).spawn(wait);
         thread.map_err(|error| Fatal { status: 3, sentence: format!("no thread for signals: {error}") })?;
+        *shared = Some(arrived.clone());
         Ok(Self { arrived })
     }
 }
