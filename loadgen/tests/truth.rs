@@ -3,7 +3,7 @@
 //! take on their way is told by the plainest client there can be, which asks the same server meanwhile. So a machine
 //! that is busy with other things makes all three late and none wrong.
 
-use std::io::{Read, Write};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -284,4 +284,29 @@ fn a_machine_that_stalls_makes_a_run_invalid() {
     println!("{} {}", found["verdict"], found["why"]);
     assert!(found["verdict"] == "INVALID" && status.code() == Some(6), "{status} {}", found["verdict"]);
     assert!(found["why"].as_str().is_some_and(|why| why.contains("machine stalled: ")), "{}", found["why"]);
+}
+
+#[test]
+fn a_sweep_ends_at_the_first_interrupt_whichever_of_its_runs_is_under_way() {
+    let (target, _) = serve(Delay::Fixed(Duration::ZERO));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["sweep", &format!("resp://{target}"), "--connections", "1,2,3,4,5,6", "--duration", "300ms"])
+        .args(["--no-load", "--keys", "1"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = BufReader::new(child.stderr.take().unwrap());
+    let mut runs = 0;
+    let mut ended_early = None;
+    for line in said.lines().map(Result::unwrap) {
+        // Each run begins with its line. From the second on there are several that might wait for signals.
+        runs += u32::from(line.starts_with("loadgen run "));
+        if runs == 3 && line.starts_with("loadgen run ") {
+            assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        }
+        ended_early = ended_early.or(line.strip_prefix("ended early, at point ").map(str::to_owned));
+    }
+    assert!(child.wait().unwrap().success());
+    assert_eq!(ended_early.as_deref(), Some("3 of 6"), "and {runs} runs were begun");
 }
