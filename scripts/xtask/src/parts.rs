@@ -35,7 +35,7 @@ const CLUSTERS: &[&str] = &["scheduler"];
 /// Which parts to run.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Which {
-    /// Under ten minutes on two cores, the build included
+    /// What a user runs: some 20 minutes on two cores the first time, half of them building
     Fast,
     /// What needs no more than cargo
     Ci,
