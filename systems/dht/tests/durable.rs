@@ -342,6 +342,9 @@ fn batch_cuts(seed: u64, window: Duration) -> sim::Counts {
         let steps = (window.as_micros() / step.as_micros()) as usize;
         let then = answered.len().checked_sub(steps + 1).map(|index| answered[index].clone());
         let then = then.unwrap_or_else(|| vec![0; WRITERS]);
+        // A writer whose connection was still on its way shall not be let in by the next life: it would change what
+        // is being looked at.
+        world.run_for(Duration::from_millis(50));
         world.restart(NODE);
         let found = ask(&mut world, &keys());
         for (writer, answered) in writers.iter().zip(then) {
