@@ -290,7 +290,14 @@ fn a_machine_that_stalls_makes_a_run_invalid() {
 fn a_sweep_ends_at_the_first_interrupt_whichever_of_its_runs_is_under_way() {
     let (target, _) = serve(Delay::Fixed(Duration::ZERO));
     let mut child = Command::new(env!("CARGO_BIN_EXE_loadgen"))
-        .args(["sweep", &format!("resp://{target}"), "--connections", "1,2,3,4,5,6", "--duration", "300ms"])
+        .args([
+            "sweep",
+            &format!("resp://{target}"),
+            "--connections",
+            "1,2,3,4,5,6,7,8",
+            "--duration",
+            "300ms",
+        ])
         .args(["--no-load", "--keys", "1"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -308,5 +315,8 @@ fn a_sweep_ends_at_the_first_interrupt_whichever_of_its_runs_is_under_way() {
         ended_early = ended_early.or(line.strip_prefix("ended early, at point ").map(str::to_owned));
     }
     assert!(child.wait().unwrap().success());
-    assert_eq!(ended_early.as_deref(), Some("3 of 6"), "and {runs} runs were begun");
+    // Where the machine is slow, the one that was under way when the signal came may be a later one.
+    let at = ended_early.as_deref().and_then(|said| said.strip_suffix(" of 8")?.parse::<u32>().ok());
+    assert_eq!(at, Some(runs), "it ended with a run that was not the last begun");
+    assert!((3..8).contains(&runs), "{runs} runs were begun");
 }
