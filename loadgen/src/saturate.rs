@@ -191,7 +191,7 @@ pub fn saturate(typed: &SeriesArgs, drawn_seed: u64) -> Result<u8, Fatal> {
         rows.push(Row::of(format!("{}/s, {trial:?}", shown_count(rate as u64)), &report));
         search.tried(trial);
         if was_told_to_end() {
-            print!("{}ended early: nothing is said of where the objective fails\n", table(&rows));
+            println!("{}ended early: nothing is said of where the objective fails", table(&rows));
             return Ok(STATUS_UNFOUND);
         }
     }
