@@ -49,6 +49,7 @@ pub enum Command {
 
 /// One measurement.
 #[derive(Args, Debug)]
+#[command(args_override_self = true)] // what is typed behind a scenario's options counts in their place
 pub struct RunArgs {
     /// Whom to ask: resp://HOST:PORT or frame://HOST:PORT; more addresses of the same kind with commas. With
     /// resp-cluster://HOST:PORT the nodes are asked for, and each request goes to the node that has its key. Or

@@ -159,6 +159,9 @@ mod tests {
             ]
         );
         assert_eq!((steps[1].typed.connections, steps[1].typed.no_load), (500, true));
+        // What is typed counts in place of what the file says.
+        let typed = scenario.steps(None, &["-c".into(), "7".into()]).unwrap();
+        assert!(typed.iter().all(|step| step.typed.connections == 7));
         let elsewhere = scenario.steps(Some("frame://127.0.0.1:5050"), &[]).unwrap();
         assert_eq!(elsewhere[0].typed.target, "frame://127.0.0.1:5050");
         assert!(scenario.expects("VALID") && scenario.expects("INVALID: machine stalled: 2 %"));
