@@ -37,8 +37,7 @@ pub fn scenario(typed: &ScenarioArgs, drawn_seed: u64) -> Result<u8, Fatal> {
             status = STATUS_UNEXPECTED;
         }
         rows.push(Row::of(step.name, &report));
-        if was_told_to_end() {
-            eprintln!("ended early, at run {} of {count}", number + 1);
+        if ends_early(number, count) {
             status = STATUS_UNEXPECTED;
             break;
         }
@@ -48,6 +47,15 @@ pub fn scenario(typed: &ScenarioArgs, drawn_seed: u64) -> Result<u8, Fatal> {
         println!("expected: {}", scenario.expect.join(" or "));
     }
     Ok(status)
+}
+
+/// Whether a series ends with this run of so many, because it was told to; says so.
+pub fn ends_early(number: usize, count: usize) -> bool {
+    let ends = was_told_to_end();
+    if ends {
+        eprintln!("ended early, at run {} of {count}", number + 1);
+    }
+    ends
 }
 
 /// One run of a series.

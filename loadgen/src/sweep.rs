@@ -5,9 +5,9 @@ use crate::cli::SeriesArgs;
 use crate::plan::Run;
 use crate::report::Percentiles;
 use crate::run::{keep, measure};
-use crate::series::{Row, table};
+use crate::series::{Row, ends_early, table};
 use crate::{html, words};
-use reactor::{Fatal, was_told_to_end};
+use reactor::Fatal;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -73,8 +73,7 @@ pub fn sweep(typed: &SeriesArgs, drawn_seed: u64) -> Result<u8, Fatal> {
         let (at, rate, verdict) = (row.name.clone(), row.rate, row.verdict.clone());
         curve.points.push(Point { at, rate, response_us: row.response, verdict, command });
         rows.push(row);
-        if was_told_to_end() {
-            eprintln!("ended early, at point {} of {count}", number + 1);
+        if ends_early(number, count) {
             break;
         }
     }

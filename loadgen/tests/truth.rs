@@ -312,7 +312,7 @@ fn a_sweep_ends_at_the_first_interrupt_whichever_of_its_runs_is_under_way() {
         if runs == 3 && line.starts_with("loadgen run ") {
             assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
         }
-        ended_early = ended_early.or(line.strip_prefix("ended early, at point ").map(str::to_owned));
+        ended_early = ended_early.or(line.strip_prefix("ended early, at run ").map(str::to_owned));
     }
     assert!(child.wait().unwrap().success());
     // Where the machine is slow, the one that was under way when the signal came may be a later one.
