@@ -124,7 +124,7 @@ pub fn here(run: &Run, go: Option<Reread<Load>>) -> Result<(Vec<Outcomes>, Optio
     let live = Arc::new(Mutex::new(Live::new(run)));
     let shown = live.clone();
     let plan = Plan {
-        cores: run.cores.clone(),
+        cores: workers(run),
         seed: run.load.seed,
         stamps: run.stamps,
         spin: run.spin,
@@ -137,6 +137,15 @@ pub fn here(run: &Run, go: Option<Reread<Load>>) -> Result<(Vec<Outcomes>, Optio
     lock(&live).finish();
     let busy = lock(&live).busy();
     Ok((clients.into_iter().map(Client::into_outcomes).collect(), busy))
+}
+
+/// The cores to run on: no more than there are connections, for one without any could not write its part of the keys.
+fn workers(run: &Run) -> Vec<usize> {
+    let mut cores = if run.cores.is_empty() { reactor::allowed_cores() } else { run.cores.clone() };
+    if run.load.part.is_none() {
+        cores.truncate(run.load.connections.try_into().unwrap_or(usize::MAX));
+    }
+    cores
 }
 
 fn unwritable(error: &std::io::Error, folder: &Path) -> Fatal {
@@ -160,4 +169,20 @@ fn reachable(run: &Run) -> Result<(), Fatal> {
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words;
+
+    #[test]
+    fn each_worker_has_a_connection() {
+        for (connections, expected) in [("1", 1), ("2", 2), ("9", 3)] {
+            let line = ["resp://127.0.0.1:6379", "-c", connections, "--cores", "0,1,2"].map(str::to_owned);
+            let (typed, command) = words::run(&line).unwrap();
+            let run = Run::mean(*typed, command, 1).unwrap();
+            assert_eq!(workers(&run).len(), expected, "{connections} connections");
+        }
+    }
 }
