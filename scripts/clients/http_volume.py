@@ -19,7 +19,8 @@ WAIT_SECONDS_MAX = 60
 STALL_MS = 2500
 # Parts of /big, of ten thousand bytes each, that are a gibibyte and a little.
 BIG_PARTS = BODY // 10_000 + 1
-# How long the slow reader is slow, and what it takes every SLOW_STEP_SECONDS of it.
+# How long the slow reader is slow, and what it takes every SLOW_STEP_SECONDS of it: longer than the stand bears
+# somebody who takes nothing (2 s), and less in that time than what the kernel would keep for it unless told otherwise.
 SLOW_SECONDS = 3
 SLOW_STEP_SECONDS = 0.02
 SLOW_BYTES = 4096

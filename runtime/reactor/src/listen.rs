@@ -223,6 +223,7 @@ fn new_socket(at: SocketAddr) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     // Inherited by what is accepted.
     socket.set_tcp_nodelay(true)?;
+    net::bound_unsent(&socket)?;
     if at.is_ipv6() {
         socket.set_only_v6(true)?;
     }

@@ -397,6 +397,7 @@ fn dial_socket(to: &SockAddr, from: Option<SocketAddr>) -> io::Result<Socket> {
     let socket = Socket::new(to.domain(), Type::STREAM, ip.then_some(Protocol::TCP))?;
     if ip {
         socket.set_tcp_nodelay(true)?;
+        bound_unsent(&socket)?;
     }
     if let Some(from) = from {
         // The port is picked at connect, where the destination counts: 28,000 a destination, not in all.
@@ -406,18 +407,25 @@ fn dial_socket(to: &SockAddr, from: Option<SocketAddr>) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Bytes that the kernel takes of a connection beyond what its peer makes room for. Its own measure grows to megabytes,
+/// and room is told only when a third of that is free: a peer that reads slowly would look like one that takes nothing,
+/// and each would cost the megabytes (tcp(7) has no word of it; Linux, Documentation/networking/ip-sysctl,
+/// tcp_notsent_lowat).
+const UNSENT_MAX: libc::c_int = 128 << 10;
+
+/// Bounds what waits in the kernel; what a listener accepts inherits it.
+pub(crate) fn bound_unsent(socket: &Socket) -> io::Result<()> {
+    set_option(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, UNSENT_MAX)
+}
+
 fn set_bind_address_no_port(fd: RawFd) -> io::Result<()> {
-    let on: libc::c_int = 1;
+    set_option(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)
+}
+
+fn set_option(fd: RawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the option's value is an int of ours, and its size is passed.
-    let result = unsafe {
-        libc::setsockopt(
-            fd,
-            libc::IPPROTO_IP,
-            libc::IP_BIND_ADDRESS_NO_PORT,
-            (&raw const on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
-        )
-    };
+    let result = unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), size) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
