@@ -118,6 +118,7 @@ def run(module):
         except Exception:
             failed += 1
             print(f"  {function.__name__}: FAILED")
-            traceback.print_exc()
+            # Among the other lines, which whoever runs all scripts keeps.
+            traceback.print_exc(file=sys.stdout)
     print(f"  {len(functions) - failed} held, {failed} failed")
     sys.exit(1 if failed else 0)

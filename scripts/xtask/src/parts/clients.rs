@@ -5,6 +5,7 @@
 //! ports and ends with status 0 when everything it believes of the server held. Clients in other languages have a
 //! folder there, are built under target/, and are started beside a server by a helper.
 
+use super::failures::told_tests;
 use super::{bounded, cargo, told, with};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +18,9 @@ const HTTP_LIBRARIES: &[&str] = &["requests==2.34.2", "websockets==17.4"];
 
 /// What a script's name begins with that speaks HTTP.
 const HTTP: &str = "http_";
+
+/// The program that most scripts ask.
+const DHT: &str = "dht";
 
 /// Programs that have scripts of their own, whose names begin with the program's; in the long run.
 const PROGRAMS: &[&str] = &["balancer", "waves", "scheduler"];
@@ -42,7 +46,7 @@ pub(super) fn run(root: &Path) -> Result<(), String> {
     let python = python(root)?;
     let others = |file: &PathBuf| PROGRAMS.iter().chain([&DISK, &FAAS]).any(|program| is_of(program, file));
     let ours = |file: &&PathBuf| !is_http(file) && !others(file);
-    all(scripts(root)?.iter().filter(ours).map(|file| script(root, &python, file)))
+    all(scripts(root)?.iter().filter(ours).map(|file| script(&python, file, &program(root, DHT))))
 }
 
 /// The clients in Node and in Rust, and the comparison with redis-server over more seeds.
@@ -50,9 +54,9 @@ pub(super) fn run_more(root: &Path) -> Result<(), String> {
     build_server(root)?;
     let python = python(root)?;
     let compared = root.join("scripts/clients/compare_redis.py");
-    let seeds = with(script(root, &python, &compared), |command| command.env("RINGWISE_SEEDS", LONG_SEEDS));
+    let compare = script(&python, &compared, &program(root, DHT));
     let outcomes = [
-        told(seeds),
+        told_tests(with(compare, |command| command.env("RINGWISE_SEEDS", LONG_SEEDS))),
         http(root),
         together(PROGRAMS.iter().map(|program| of(root, program))),
         faas(root),
@@ -66,7 +70,8 @@ pub(super) fn run_more(root: &Path) -> Result<(), String> {
 /// Disks that fill and fail, and kills that the load generator judges.
 fn durable(root: &Path, python: &str) -> Result<(), String> {
     build(root, "loadgen")?;
-    all(scripts(root)?.iter().filter(|file| is_of(DISK, file)).map(|file| script(root, python, file)))
+    let ours = |file: &&PathBuf| is_of(DISK, file);
+    all(scripts(root)?.iter().filter(ours).map(|file| script(python, file, &program(root, DHT))))
 }
 
 /// Clients that speak HTTP: curl, wrk, Python's libraries and a browser, to the table's page and to the face's own
@@ -75,7 +80,8 @@ fn http(root: &Path) -> Result<(), String> {
     missing(&[("curl", "curl"), ("chromium", "chromium"), ("wrk", "wrk")])?;
     told(cargo(root, &["build", "--profile", "test", "--locked", "--workspace", "--example", "stand"]))?;
     let python = python_with(root, "python-http", "import requests, websockets", HTTP_LIBRARIES)?;
-    all(scripts(root)?.iter().filter(|file| is_http(file)).map(|file| script(root, &python, file)))
+    let ours = |file: &&PathBuf| is_http(file);
+    all(scripts(root)?.iter().filter(ours).map(|file| script(&python, file, &program(root, DHT))))
 }
 
 /// A real process of that program and all that it starts: its words, its bounds, and what it must bear.
@@ -90,26 +96,20 @@ fn of(root: &Path, name: &str) -> Result<(), String> {
         ("curl", "curl"),
     ])?;
     let python = python_with(root, "python-http", "import requests, websockets", HTTP_LIBRARIES)?;
-    let program = root.join("target/debug").join(name);
-    let ask = |file: &PathBuf| {
-        with(bounded(&python), |command| command.arg(file).arg(&program).env("PYTHONDONTWRITEBYTECODE", "1"))
-    };
-    all(scripts(root)?.iter().filter(|file| is_of(name, file)).map(ask))
+    let ours = |file: &&PathBuf| is_of(name, file);
+    all(scripts(root)?.iter().filter(ours).map(|file| script(&python, file, &program(root, name))))
 }
 
 /// A real service with real workers, and the Python side of a worker by itself.
 fn faas(root: &Path) -> Result<(), String> {
     build(root, FAAS)?;
-    let program = root.join("target/debug/faas");
     let python = python_with(root, "python-faas", "import dill, requests", FAAS_LIBRARIES)?;
-    let ask = |file: &PathBuf| {
-        with(bounded(&python), |command| command.arg(file).arg(&program).env("PYTHONDONTWRITEBYTECODE", "1"))
-    };
-    all(scripts(root)?.iter().filter(|file| is_of(FAAS, file)).map(ask))
+    let ours = |file: &&PathBuf| is_of(FAAS, file);
+    all(scripts(root)?.iter().filter(ours).map(|file| script(&python, file, &program(root, FAAS))))
 }
 
 fn build_server(root: &Path) -> Result<(), String> {
-    build(root, "dht")
+    build(root, DHT)
 }
 
 fn build(root: &Path, program: &str) -> Result<(), String> {
@@ -119,7 +119,7 @@ fn build(root: &Path, program: &str) -> Result<(), String> {
 
 /// Runs every command; one that fails does not keep the next from running.
 fn all(commands: impl Iterator<Item = Command>) -> Result<(), String> {
-    together(commands.map(told))
+    together(commands.map(told_tests))
 }
 
 pub(super) fn together(outcomes: impl Iterator<Item = Result<(), String>>) -> Result<(), String> {
@@ -127,17 +127,24 @@ pub(super) fn together(outcomes: impl Iterator<Item = Result<(), String>>) -> Re
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
 }
 
-/// A Python file of ours, given the server's program.
-fn script(root: &Path, python: &str, file: &Path) -> Command {
+/// Where [`build`] leaves a program.
+fn program(root: &Path, name: &str) -> PathBuf {
+    root.join("target/debug").join(name)
+}
+
+/// A Python file of ours, given the program that it asks.
+fn script(python: &str, file: &Path, program: &Path) -> Command {
     with(bounded(python), |command| {
-        command.arg(file).arg(root.join("target/debug/dht")).env("PYTHONDONTWRITEBYTECODE", "1")
+        // What it says is read by us, and is to come when it is said.
+        let said = [("PYTHONDONTWRITEBYTECODE", "1"), ("PYTHONUNBUFFERED", "1")];
+        command.arg(file).arg(program).envs(said)
     })
 }
 
 /// Runs a program beside a server of its own.
 fn beside(root: &Path, python: &str, words: &[&str]) -> Result<(), String> {
     let helper = root.join("scripts/clients/_beside.py");
-    told(with(script(root, python, &helper), |command| command.args(words)))
+    told(with(script(python, &helper, &program(root, DHT)), |command| command.args(words)))
 }
 
 /// The Node client with its library, under target/: what it is started by.

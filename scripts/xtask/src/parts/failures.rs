@@ -1,4 +1,4 @@
-//! Runs tests and keeps what those that failed said.
+//! Runs tests, cargo's and the scripts of clients, and keeps what those that failed said.
 //!
 //! A whole run prints thousands of lines, and who reads it often has only the last of them; so the names of failed
 //! tests belong to the sentence that ends the part, and their words are printed once more with it.
@@ -35,7 +35,8 @@ pub(super) fn told_tests(mut command: Command) -> Result<(), String> {
 struct Heard {
     names: Vec<String>,
     words: Vec<String>,
-    /// Between the line that opens the list of failures and the one that ends a program's tests.
+    /// Between the line that opens the list of failures and the one that ends a program's tests; in a script, between
+    /// the line of a test that failed and that of the next.
     in_failures: bool,
 }
 
@@ -43,12 +44,17 @@ impl Heard {
     fn hear(&mut self, line: &str) {
         match line {
             "failures:" => self.in_failures = true,
-            _ if line.starts_with("test result:") => self.in_failures = false,
+            _ if line.starts_with("test result:") || is_script_line(line) => self.in_failures = false,
             _ if self.in_failures && self.words.len() < LINES_MAX => self.words.push(line.to_owned()),
             _ => {}
         }
         let failed = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
         self.names.extend(failed.map(str::to_owned));
+        let failed = line.strip_prefix("  test_").and_then(|rest| rest.strip_suffix(": FAILED"));
+        if let Some(name) = failed {
+            self.in_failures = true;
+            self.names.push(format!("test_{name}"));
+        }
     }
 
     fn close(&self, why: &str) -> String {
@@ -57,6 +63,13 @@ impl Heard {
         }
         format!("{why}: {}\n{}", self.names.join(", "), self.words.join("\n"))
     }
+}
+
+/// Whether it is one that a script of scripts/clients/ ends a test or all of them with.
+fn is_script_line(line: &str) -> bool {
+    let is_of_a_test =
+        line.starts_with("  test_") && (line.ends_with(": held") || line.ends_with(": FAILED"));
+    is_of_a_test || line.starts_with("  ") && line.contains(" held, ") && line.ends_with(" failed")
 }
 
 #[cfg(test)]
@@ -73,5 +86,14 @@ mod tests {
         assert!(closing.starts_with("`cargo test` ended with 101: two\n"), "{closing}");
         assert!(closing.contains("left: 1") && !closing.contains("afterwards"), "{closing}");
         assert_eq!(Heard::default().close("why"), "why");
+    }
+    #[test]
+    fn names_and_words_of_scripts_that_failed_are_kept() {
+        let mut heard = Heard::default();
+        let said = "  test_one: held\n  test_two: FAILED\nTraceback:\nAssertionError: left\n  test_three: held\n\
+                    afterwards\n  2 held, 1 failed";
+        said.lines().for_each(|line| heard.hear(line));
+        let closing = heard.close("`python3 one.py` ended with 1");
+        assert_eq!(closing, "`python3 one.py` ended with 1: test_two\nTraceback:\nAssertionError: left");
     }
 }
