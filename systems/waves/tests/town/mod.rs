@@ -1,9 +1,12 @@
 //! A town of units over several cores, without a world: every letter lies in one pile, and chance picks the next.
-//! But growth of sets stays in order on its channel, as lanes and connections keep it. Letters may be lost, doubled or forged, links cut, units killed: on purpose, and counted.
+//! Letters may be lost, doubled or forged, links cut, units killed: on purpose, and counted.
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+mod pile;
+
 use machine::{Chance, CoreId, Instant, NodeId, Seat, Stream};
+use pile::{Flying, Pile};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +23,6 @@ pub(crate) struct Core {
     mail: Mail,
 }
 
-pub(crate) struct Flying {
-    /// Its place in the order of all that was written.
-    number: u64,
-    core: CoreId,
-    pub(crate) letter: Letter,
-    pub(crate) words: Vec<Word>,
-}
-
 /// A wave as the town has seen it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
@@ -41,7 +36,7 @@ pub(crate) struct Seen {
 pub(crate) struct Town {
     pub(crate) network: Network,
     pub(crate) cores: Vec<Core>,
-    pub(crate) pile: Vec<Flying>,
+    pub(crate) pile: Pile,
     pub(crate) draw: Stream,
     pub(crate) now: Instant,
     pub(crate) waves: BTreeMap<WaveId, Seen>,
@@ -79,7 +74,7 @@ impl Town {
         Self {
             network,
             cores,
-            pile: Vec::new(),
+            pile: Pile::default(),
             draw,
             now: Instant::from_nanos(1),
             waves: BTreeMap::new(),
@@ -153,10 +148,10 @@ impl Town {
 
     /// Delivers what lies in the pile now, and nothing of what follows from it.
     pub(crate) fn round(&mut self) {
-        let mut later = Vec::new();
+        let mut later = Pile::default();
         let mut now = core::mem::take(&mut self.pile);
         while !now.is_empty() {
-            let index = first_of_channel(&now, self.draw.below(now.len() as u64) as usize);
+            let index = now.first(self.draw.below(now.len() as u64) as usize);
             let flying = now.swap_remove(index);
             self.deliver(&flying);
             later.append(&mut self.pile);
@@ -165,7 +160,7 @@ impl Town {
     }
 
     fn take(&mut self, picked: usize) -> bool {
-        let index = first_of_channel(&self.pile, picked);
+        let index = self.pile.first(picked);
         if self.loses > 0 && self.draw.one_in_thousand(self.loses) {
             self.pile.swap_remove(index);
             self.faults += 1;
@@ -173,8 +168,7 @@ impl Town {
         }
         let flying = if self.doubles > 0 && self.draw.one_in_thousand(self.doubles) {
             self.faults += 1;
-            let Flying { number, core, letter, words } = &self.pile[index];
-            Flying { number: *number, core: *core, letter: *letter, words: words.clone() }
+            self.pile.get(index).clone()
         } else {
             self.pile.swap_remove(index)
         };
@@ -298,17 +292,6 @@ impl Town {
     }
 
     pub(crate) fn letters_of(&self, kind: Kind) -> Vec<usize> {
-        (0..self.pile.len()).filter(|index| self.pile[*index].letter.kind == kind).collect()
+        (0..self.pile.len()).filter(|index| self.pile.get(*index).letter.kind == kind).collect()
     }
-}
-
-/// Of a letter whose channel keeps order, the first that is on its way.
-fn first_of_channel(pile: &[Flying], picked: usize) -> usize {
-    let channel =
-        |flying: &Flying| (flying.letter.wave, flying.letter.from, flying.letter.to, flying.letter.kind);
-    if pile[picked].letter.kind != Kind::Sets {
-        return picked;
-    }
-    let of_channel = (0..pile.len()).filter(|index| channel(&pile[*index]) == channel(&pile[picked]));
-    of_channel.min_by_key(|index| pile[*index].number).expect("it is there itself")
 }
