@@ -6,6 +6,7 @@
 //! out all of it. Tasks are whole, so the part of a task that diffusion wants to move is moved by chance, with that
 //! probability: rounding down instead would stop far from balance.
 
+pub mod bound;
 pub mod compare;
 pub mod plot;
 
@@ -168,33 +169,40 @@ fn diffusion(loads: &[Load], links: &[(UnitId, UnitId)], draw: &mut Stream) -> R
     Round { moves, messages: 2 * links.len() as u64 }
 }
 
-/// Half of the units, drawn by chance, each ask a neighbour drawn by chance; who was asked and did not ask takes the
-/// first, and the two even out.
 fn matching(loads: &[Load], links: &[(UnitId, UnitId)], draw: &mut Stream) -> Round {
-    let mut neighbours: Vec<Vec<u32>> = vec![Vec::new(); loads.len()];
+    let (pairs, messages) = pairs(loads.len(), links, draw);
+    let moves = pairs.into_iter().filter_map(|(one, other)| even_out(one, other, loads, draw)).collect();
+    Round { moves, messages }
+}
+
+/// Half of the units, drawn by chance, each ask a neighbour drawn by chance; who was asked and did not ask takes the
+/// first. The pairs, and the messages that it took.
+fn pairs(units: usize, links: &[(UnitId, UnitId)], draw: &mut Stream) -> (Vec<(UnitId, UnitId)>, u64) {
+    let mut neighbours: Vec<Vec<u32>> = vec![Vec::new(); units];
     for (a, b) in links {
         neighbours[a.index()].push(b.0);
         neighbours[b.index()].push(a.0);
     }
-    let asks: Vec<bool> = loads.iter().map(|_| draw.below(2) == 0).collect();
-    let mut order: Vec<u32> = (0..loads.len() as u32).filter(|unit| asks[*unit as usize]).collect();
+    let asks: Vec<bool> = (0..units).map(|_| draw.below(2) == 0).collect();
+    let mut order: Vec<u32> = (0..units as u32).filter(|unit| asks[*unit as usize]).collect();
     for index in (1..order.len()).rev() {
         order.swap(index, draw.below(index as u64 + 1) as usize);
     }
-    let mut is_taken = vec![false; loads.len()];
-    let (mut moves, mut messages) = (Vec::new(), 0);
+    let mut is_taken = vec![false; units];
+    let (mut pairs, mut messages) = (Vec::new(), 0);
     for unit in order {
         let Some(&other) = draw.pick(&neighbours[unit as usize]) else { continue };
         // The question, and the answer to it.
         messages += 2;
         if !asks[other as usize] && !is_taken[other as usize] {
             is_taken[other as usize] = true;
-            moves.extend(even_out(UnitId(unit), UnitId(other), loads, draw));
+            pairs.push((UnitId(unit), UnitId(other)));
         }
     }
-    Round { moves, messages }
+    (pairs, messages)
 }
 
+/// The two end with the same height, as nearly as whole tasks can; which of them has the odd one is drawn by chance.
 fn even_out(one: UnitId, other: UnitId, loads: &[Load], draw: &mut Stream) -> Option<Move> {
     let (a, b) = (loads[one.index()], loads[other.index()]);
     let fair = f64::from(a.tasks + b.tasks) * f64::from(a.cpu) / f64::from(a.cpu + b.cpu);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use waves::apart::{self, Apart, Troop};
-use waves::balance::{Balancer, compare, plot};
+use waves::balance::{Balancer, bound, compare, plot};
 use waves::families::Family;
 use waves::network::{Network, Spec, UNITS_MAX, plain_units};
 use waves::topology::{self, Settings};
@@ -175,7 +175,8 @@ fn compare(asked: &Compare) -> Result<(), Fatal> {
     let plan = compare::Plan { family: family.1, units, tasks: asked.tasks, rounds: asked.rounds, seed };
     let courses = compare::run(&plan, &compare::all());
     let title = format!("{} of {units} units, {} tasks a processor, seed {seed}", family.0, asked.tasks);
-    say(&format!("{title}\n{}", compare::table(&courses)));
+    let beside = bound::measure(&plan);
+    say(&format!("{title}\n{}\n{beside}\n", compare::table(&courses)));
     let Some(file) = &asked.svg else { return Ok(()) };
     std::fs::write(file, plot::svg(&title, &courses))
         .map_err(|error| Fatal::misuse(format!("{}: {error}", file.display())))
