@@ -8,6 +8,7 @@
 
 mod chance;
 pub(crate) mod contest;
+mod driver;
 mod durable;
 mod eviction;
 mod functions;
@@ -77,6 +78,8 @@ enum Question {
     /// A message from core to core: the reactor's lanes beside other channels
     #[command(name = "hops")]
     Lanes(lanes::Options),
+    /// Ways to drive a core's ring beside the one that the reactor takes
+    Driver(driver::Options),
     /// Resident bytes a key, dht on one core and redis-server
     #[command(name = "dht-memory")]
     Memory(memory::Options),
@@ -109,6 +112,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
         Question::Functions(asked) => functions::measure(root, asked)?,
         Question::Jobs(asked) => jobs::measure(root, asked)?,
         Question::Lanes(asked) => lanes::measure(root, asked)?,
+        Question::Driver(asked) => driver::measure(root, asked)?,
         Question::Memory(asked) => memory::measure(&dht, asked)?,
         Question::Durable(asked) => durable::measure(root, &dht, asked)?,
         Question::Eviction(asked) => eviction::measure(&dht, asked)?,
