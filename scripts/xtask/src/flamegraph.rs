@@ -158,6 +158,7 @@ impl Options {
             duration: Duration::from_secs(u64::from(self.seconds)) + SPARE,
             scratch: root.join("report/flamegraph/loadgen"),
             spins: true,
+            rate: None,
         })
     }
 }

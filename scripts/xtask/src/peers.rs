@@ -8,6 +8,7 @@
 
 mod chance;
 pub(crate) mod contest;
+mod cores;
 mod driver;
 mod durable;
 mod eviction;
@@ -90,6 +91,9 @@ enum Question {
     /// Hit ratio and resident memory under allkeys-lru, dht on one core and redis-server
     #[command(name = "dht-eviction")]
     Eviction(eviction::Options),
+    /// The same offered rate on one core and on all, dht
+    #[command(name = "dht-cores")]
+    Cores(cores::Options),
     /// Requests that cross cores and requests that do not, dht on all cores
     #[command(name = "dht-hops")]
     Hops(hops::Options),
@@ -116,6 +120,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<(), String> {
         Question::Memory(asked) => memory::measure(&dht, asked)?,
         Question::Durable(asked) => durable::measure(root, &dht, asked)?,
         Question::Eviction(asked) => eviction::measure(&dht, asked)?,
+        Question::Cores(asked) => cores::measure(root, &dht, asked)?,
         Question::Hops(asked) => hops::measure(&dht, asked)?,
     };
     let facts = record::Facts::gather(root, load_before);

@@ -159,6 +159,7 @@ impl Plan {
             duration: Duration::from_secs(seconds),
             scratch: root.join("report/peers/loadgen"),
             spins: true,
+            rate: None,
         };
         let mut plan = Self {
             dht: dht.to_path_buf(),

@@ -58,6 +58,7 @@ pub(super) fn measure(root: &Path, dht: &Path, options: &Options) -> Result<Foun
         duration: Duration::from_secs(options.seconds),
         scratch: root.join("report/peers/loadgen"),
         spins: false,
+        rate: None,
     };
     let disk = options.disk.clone().unwrap_or_else(|| root.join("report/peers/durable"));
     let mut rows = Vec::new();

@@ -110,6 +110,9 @@ pub(crate) struct Clients {
     /// Whether loadgen may look on where it would sleep. Not where the disk counts: its interrupts may come to the
     /// load's core, and then the kernel's work after a write waits for a client that does not let go, up to 4 ms.
     pub(crate) spins: bool,
+    /// Requests a second that loadgen offers at random moments; none: as many as are answered. Latency is then from
+    /// when a request was due.
+    pub(crate) rate: Option<u64>,
 }
 
 impl Clients {
@@ -148,11 +151,14 @@ impl Clients {
         if !self.spins {
             command.args(["--spin", "0s"]);
         }
+        if let Some(rate) = self.rate {
+            command.args(["--rate", &rate.to_string(), "--arrival", "poisson"]);
+        }
         command.arg("--out").arg(&self.scratch);
         let ended = self.watch(command, server, cell)?;
         let text = fs::read_to_string(self.scratch.join("run.json"));
         let text = text.map_err(|error| format!("loadgen wrote no run.json: {error}"))?;
-        loadgen_sample(&text, ended.share)
+        loadgen_sample(&text, if self.rate.is_some() { "response" } else { "service" }, ended.share)
     }
 
     fn lg(&self, server: &Server, cell: &Cell) -> Result<Sample, String> {
@@ -291,15 +297,14 @@ fn share(looks: &[(Instant, f64)], counted: f64, ending: f64) -> Result<f64, Str
     }
 }
 
-fn loadgen_sample(text: &str, share: f64) -> Result<Sample, String> {
+fn loadgen_sample(text: &str, time: &str, share: f64) -> Result<Sample, String> {
     let run: Value = serde_json::from_str(text).map_err(|error| format!("run.json: {error}"))?;
     let failures: u64 = run["errors"].as_object().into_iter().flatten().filter_map(|(_, n)| n.as_u64()).sum();
     if failures > 0 {
         return Err(format!("loadgen counted errors: {}", run["errors"]));
     }
     let rate = run["rate"].as_f64().ok_or("run.json tells no rate")?;
-    let service = &run["latency_us"]["service"];
-    let latency_us = ["p50", "p99", "p99_9"].map(|name| service[name].as_f64());
+    let latency_us = ["p50", "p99", "p99_9"].map(|name| run["latency_us"][time][name].as_f64());
     let why = run["why"].as_str().unwrap_or_default();
     let verdict = run["verdict"].as_str().unwrap_or_default();
     let doubt = (verdict != "VALID").then(|| format!("{verdict}: {why}"));
@@ -340,12 +345,12 @@ mod tests {
     fn each_client_is_understood() {
         let text = r#"{"rate": 1e5, "verdict": "INVALID", "why": "slow", "errors": {},
             "latency_us": {"service": {"p50": 400, "p99": 900, "p99_9": 1000}}}"#;
-        let sample = loadgen_sample(text, 0.5).expect("it is whole");
+        let sample = loadgen_sample(text, "service", 0.5).expect("it is whole");
         assert_eq!((sample.rate, sample.per_processor_second()), (1e5, 2e5));
         assert_eq!(sample.latency_us, [Some(400.0), Some(900.0), Some(1000.0)]);
         assert_eq!(sample.doubt.as_deref(), Some("INVALID: slow"));
         let failed = text.replace("{},", "{\"missing\": 2},");
-        assert!(loadgen_sample(&failed, 0.5).expect_err("there are errors").contains("missing"));
+        assert!(loadgen_sample(&failed, "service", 0.5).expect_err("there are errors").contains("missing"));
 
         let said = "rps=187306 p50us=264 p99us=410 p999us=702 max=1 conn_s=0.01 lg_cpu=0.97\n";
         let sample = lg_sample(said, 1.0).expect("it is whole");
