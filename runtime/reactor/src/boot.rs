@@ -68,8 +68,8 @@ impl Default for Limits {
             link_max: 64 * 1024 * 1024,
             link: wire::link::Limits::default(),
             flush: Duration::from_secs(10),
-            buffers: 4096,
-            buffer_bytes: 4096,
+            buffers: 1024,
+            buffer_bytes: 16 * 1024,
         }
     }
 }

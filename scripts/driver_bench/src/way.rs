@@ -58,8 +58,8 @@ const KEPT: Way = Way {
     receive: Receive::Multishot,
     send: Send::Direct,
     setup: Setup::Deferred,
-    buffers: 4096,
-    buffer: 4096,
+    buffers: 1024,
+    buffer: 16_384,
     batch: usize::MAX,
 };
 
@@ -85,10 +85,10 @@ pub(crate) const WAYS: [Way; 16] = [
         buffer: 16_384,
         ..KEPT
     },
-    Way { name: "256 buffers of 4 KiB", buffers: 256, ..KEPT },
-    Way { name: "1,024 buffers of 4 KiB", buffers: 1024, ..KEPT },
-    Way { name: "4,096 buffers of 1 KiB", buffer: 1024, ..KEPT },
-    Way { name: "1,024 buffers of 16 KiB", buffers: 1024, buffer: 16_384, ..KEPT },
+    Way { name: "256 buffers of 4 KiB", buffers: 256, buffer: 4096, ..KEPT },
+    Way { name: "1,024 buffers of 4 KiB", buffer: 4096, ..KEPT },
+    Way { name: "4,096 buffers of 1 KiB", buffers: 4096, buffer: 1024, ..KEPT },
+    Way { name: "4,096 buffers of 4 KiB", buffers: 4096, buffer: 4096, ..KEPT },
     Way { name: "batches of 16", batch: 16, ..KEPT },
     Way { name: "batches of 64", batch: 64, ..KEPT },
     Way { name: "COOP_TASKRUN alone", setup: Setup::Cooperative, ..KEPT },

@@ -168,11 +168,14 @@ fn new_system(root: &Path) -> Result<(), String> {
     let _ = std::fs::remove_file(&archive);
     // One target folder for both trees: what comes from outside is not built twice.
     let target = root.join("target");
+    // The system alone: the others are built by everything else.
+    let program = "build --profile test --package serve --bin tally --no-default-features --features tally";
+    let program: Vec<&str> = program.split(' ').collect();
     let steps: [&[&str]; 4] = [
         &["run", "--quiet", "--package", "xtask", "--", "new-system", "tally"],
         &["fmt", "--package", "tally", "--check"],
         &["test", "--package", "tally", "--package", "xtask"],
-        &["build", "--profile", "test", "--package", "serve", "--bin", "tally", "--features", "tally"],
+        &program,
     ];
     for step in steps {
         told(with(cargo(&copy, step), |command| command.env("CARGO_TARGET_DIR", &target)))?;

@@ -264,20 +264,20 @@ impl Segment {
         true
     }
 
-    /// Puts a value and a deadline over those of an entry, if the one is as long and the other is none too, or
-    /// neither is. Whether it did.
+    /// Puts a value and a deadline over those of an entry, if the one is as long and not shared, and the other is none
+    /// too, or neither is. Whether it did.
     #[inline]
     pub(super) fn overwrite(&mut self, at: usize, value: &[u8], deadline: u64) -> bool {
-        let bytes = self.chunks.at_mut(self.offset(at));
-        let record = Record::at(bytes);
-        let (start, end) = record.value_range();
-        let fits = record.outside().is_none() && end - start == value.len();
-        if !fits || record.expires() != (deadline != NEVER) {
+        let expires = deadline != NEVER;
+        if self.record(at).expires() != expires {
             return false;
         }
-        bytes[start..end].copy_from_slice(value);
-        if deadline != NEVER {
-            record::set_deadline(bytes, deadline);
+        match self.value_mut(at) {
+            Some(bytes) if bytes.len() == value.len() => bytes.copy_from_slice(value),
+            _ => return false,
+        }
+        if expires {
+            record::set_deadline(self.chunks.at_mut(self.offset(at)), deadline);
         }
         true
     }

@@ -102,6 +102,8 @@ impl Trial {
         let len = match self.stream.below(100) {
             0 => BLOB_MIN + self.stream.below(3) as usize - 1,
             1..=20 => self.stream.below(600) as usize,
+            // As long as another that lies outside its record.
+            21..=28 => 300,
             _ => self.stream.below(24) as usize,
         };
         let mut value = vec![0; len];

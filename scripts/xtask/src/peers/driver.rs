@@ -131,7 +131,7 @@ fn found(lines: &[Line], options: &Options, busy: Option<&str>, how: &str) -> Fo
             "A server that counts requests and answers each with the same 39 bytes, and a closed loop that asks it. \
              Requests for a second of the server's thread, as a ratio to the reactor's way in the same round: median \
              (lowest to highest) of {} rounds of {} ms. Each way is told by where it differs from the reactor's: \
-             multishot receives into 4,096 provided buffers of 4 KiB, one system call that sends for each connection \
+             multishot receives into 1,024 provided buffers of 16 KiB, one system call that sends for each connection \
              after all completions at hand, SINGLE_ISSUER with DEFER_TASKRUN. {how}.",
             options.rounds, options.milliseconds
         ),
