@@ -132,7 +132,7 @@ fn finn_decides_everywhere_on_everybody_within_its_bound() {
 /// What the classic demonstration does on its one-way tree: everybody decides, the root before it can know anything.
 #[test]
 fn finn_one_way_down_a_tree_decides_too_early_and_is_not_called_a_wave() {
-    for_seeds(SEEDS / 10, |seed| {
+    for_seeds(SEEDS, |seed| {
         let chance = Chance::new(seed);
         let count = chance.stream("count").between(2, 40) as u32;
         let links = Family::Tree.links(count, chance);
@@ -182,7 +182,7 @@ fn a_hundred_waves_at_once_are_not_mixed_up() {
 #[test]
 fn with_faults_every_wave_ends_with_the_truth_about_what_is_missing() {
     let (mut missed, mut runs) = ([0; 2], 0);
-    for_seeds(SEEDS / 10, |seed| {
+    for_seeds(SEEDS, |seed| {
         runs += 1;
         let mut town = town(seed);
         town.loses = [0, 0, 5, 50][town.draw.below(4) as usize];
@@ -263,7 +263,7 @@ fn told_the_truth(town: &Town, wave: WaveId, algorithm: Algorithm) -> u32 {
 /// A unit that is there while no link fails is never missing: giving up is for those who are silent.
 #[test]
 fn nobody_is_given_up_while_waves_are_merely_slow() {
-    for_seeds(SEEDS / 10, |seed| {
+    for_seeds(SEEDS, |seed| {
         let mut town = town(seed);
         let initiator = unit(&mut town);
         let algorithm = if seed % 2 == 0 { Algorithm::Echo } else { Algorithm::Finn };

@@ -6,9 +6,14 @@
 use super::told_by;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 /// Lines of failed tests that are printed once more; a test that fails a thousand times over says it in the first.
 const LINES_MAX: usize = 120;
+
+/// How long after the end of a program lines of it may still come.
+const LATE_MAX: Duration = Duration::from_secs(2);
 
 /// Runs the command as [`super::told`] does; when it ends badly, the sentence names the tests that failed.
 ///
@@ -20,12 +25,21 @@ pub(super) fn told_tests(mut command: Command) -> Result<(), String> {
     let outcome = told_by(command, |command| {
         let mut child = command.spawn()?;
         let output = child.stdout.take().map(BufReader::new);
-        for line in output.into_iter().flat_map(BufRead::lines) {
-            let line = line?;
-            println!("{line}");
+        let (say, said) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in output.into_iter().flat_map(|output| output.split(b'\n')).map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                println!("{line}");
+                // It is read on when nobody hears it: who writes it would wait otherwise.
+                let _ = say.send(line);
+            }
+        });
+        let status = child.wait()?;
+        // Whatever it leaves behind holds the other end and may never let go.
+        while let Ok(line) = said.recv_timeout(LATE_MAX) {
             heard.hear(&line);
         }
-        child.wait()
+        Ok(status)
     });
     outcome.map_err(|why| heard.close(&why))
 }
