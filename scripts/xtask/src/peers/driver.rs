@@ -108,12 +108,14 @@ fn found(lines: &[Line], options: &Options, busy: Option<&str>, how: &str) -> Fo
             loads.push(line.load);
         }
     }
-    let cell = |way: &str, load: Load| match ratios(lines, way, load)[..] {
-        [] => "–".to_owned(),
-        [one] => format!("{one:.2}"),
-        [ref rest @ ..] => {
-            let (lowest, median, highest) = (rest[0], rest[rest.len() / 2], rest[rest.len() - 1]);
-            format!("{median:.2} ({lowest:.2} to {highest:.2})")
+    let cell = |way: &str, load: Load| {
+        let ratios = ratios(lines, way, load);
+        match ratios[..] {
+            [] => "–".to_owned(),
+            [one] => format!("{one:.2}"),
+            [lowest, .., highest] => {
+                format!("{:.2} ({lowest:.2} to {highest:.2})", ratios[ratios.len() / 2])
+            }
         }
     };
     let row = |way: &&str| {
