@@ -336,6 +336,10 @@ impl Output {
         if self.sent == self.tail.len() {
             self.tail.clear();
             self.sent = 0;
+        } else if self.sent >= self.tail.len() / 2 {
+            // Where something always waits, what was sent must not stay until nothing does.
+            self.tail.drain(..self.sent);
+            self.sent = 0;
         }
     }
 
@@ -348,6 +352,18 @@ impl Output {
 mod tests {
     use super::*;
     use machine::Chance;
+
+    #[test]
+    fn output_that_is_never_empty_keeps_what_waits_alone() {
+        let mut output = Output::default();
+        output.push(&[0; 1000]);
+        for _ in 0..10_000 {
+            output.push(&[0; 1000]);
+            output.sent(1000);
+        }
+        assert_eq!(output.waiting(), 1000);
+        assert!(output.tail.capacity() < 8000, "{} bytes for 1,000 that wait", output.tail.capacity());
+    }
 
     #[test]
     fn output_leaves_in_order_whatever_the_kernel_takes() {

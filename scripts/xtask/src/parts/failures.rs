@@ -63,7 +63,7 @@ impl Heard {
             _ => {}
         }
         let failed = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"));
-        self.names.extend(failed.map(str::to_owned));
+        self.names.extend(failed.map(|name| name.trim_end().to_owned()));
         let failed = line.strip_prefix("  test_").and_then(|rest| rest.strip_suffix(": FAILED"));
         if let Some(name) = failed {
             self.in_failures = true;
