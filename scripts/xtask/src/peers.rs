@@ -6,6 +6,7 @@
 //! core of its own and the load another, both servers get the same requests, and where the load must share the
 //! server's cores the output says so and counts the server's processor time instead of the clock's.
 
+mod bench;
 mod chance;
 pub(crate) mod contest;
 mod cores;

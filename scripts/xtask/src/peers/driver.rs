@@ -1,13 +1,12 @@
 //! What each way to drive a core's ring is worth beside the one that the reactor takes, as `scripts/driver_bench`
 //! measures it, a program of its own so that ways not taken are no part of Ringwise.
 
+use super::bench;
 use super::record::{self, Found};
 use super::server::allowed_cores;
 use clap::Args;
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// The way that the others are compared with.
 const KEPT: &str = "the reactor's";
@@ -47,27 +46,16 @@ pub(super) fn measure(root: &Path, options: &Options) -> Result<Found, String> {
     let busy = record::busy();
     let built = root.join("target/driver_bench/release/driver_bench");
     let program = options.driver_bench.clone().unwrap_or(built);
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]).arg(&program);
-    command.args(["--cores", &format!("{first},{last}"), "--rounds", &options.rounds.to_string()]);
-    command.args(["--milliseconds", &options.milliseconds.to_string()]);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    let mut child = child.map_err(|error| format!("setpriv does not start: {error}"))?;
-    let stdout = child.stdout.take().ok_or("driver_bench has no output")?;
-    let mut lines = Vec::new();
-    for text in BufReader::new(stdout).lines() {
-        let text = text.map_err(|error| format!("driver_bench: {error}"))?;
-        let line = Line::read(&text).ok_or_else(|| format!("driver_bench says {text}"))?;
-        let (connections, pipeline) = line.load;
-        let (rate, p99) = (line.per_processor_second, line.p99_ns / 1e3);
-        println!("{connections} × {pipeline}, {}: {rate:.0} a CPU-second, p99 {p99:.0} µs", line.way);
-        lines.push(line);
-    }
-    let status = child.wait().map_err(|error| format!("driver_bench: {error}"))?;
-    if !status.success() || lines.is_empty() {
-        return Err(format!("{} ended with {status}; what it said stands above", program.display()));
-    }
+    let (cores, rounds) = (format!("{first},{last}"), options.rounds.to_string());
+    let words = ["--cores", &cores, "--rounds", &rounds, "--milliseconds", &options.milliseconds.to_string()]
+        .map(str::to_owned);
+    let lines = bench::run(&program, &words, Line::read, shown)?;
     Ok(found(&lines, options, busy.as_deref(), &format!("Server on core {first}, load on core {last}")))
+}
+
+fn shown(line: &Line) -> String {
+    let ((connections, pipeline), rate, p99) = (line.load, line.per_processor_second, line.p99_ns / 1e3);
+    format!("{connections} × {pipeline}, {}: {rate:.0} a CPU-second, p99 {p99:.0} µs", line.way)
 }
 
 impl Line {

@@ -1,13 +1,12 @@
 //! What a message costs from core to core: the reactor's lanes beside other channels, as `scripts/hop_bench` measures
 //! it, a program of its own so that those channels are no part of Ringwise.
 
+use super::bench;
 use super::record::{self, Found};
 use super::server::allowed_cores;
 use clap::Args;
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// Messages in flight, and how many in one batch.
 type Load = (u64, u64);
@@ -44,24 +43,10 @@ pub(super) fn measure(root: &Path, options: &Options) -> Result<Found, String> {
     let busy = record::busy();
     let built = root.join("target/hop_bench/release/hop_bench");
     let program = options.hop_bench.clone().unwrap_or(built);
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]).arg(&program);
-    command.args(["--cores", &format!("{first},{last}"), "--seconds", &options.seconds.to_string()]);
-    command.args(["--rounds", &options.rounds.to_string()]);
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    let mut child = child.map_err(|error| format!("setpriv does not start: {error}"))?;
-    let stdout = child.stdout.take().ok_or("hop_bench has no output")?;
-    let mut lines = Vec::new();
-    for text in BufReader::new(stdout).lines() {
-        let text = text.map_err(|error| format!("hop_bench: {error}"))?;
-        let line = Line::read(&text).ok_or_else(|| format!("hop_bench says {text}"))?;
-        println!("{}: {}", line.way, shown(&line));
-        lines.push(line);
-    }
-    let status = child.wait().map_err(|error| format!("hop_bench: {error}"))?;
-    if !status.success() || lines.is_empty() {
-        return Err(format!("{} ended with {status}; what it said stands above", program.display()));
-    }
+    let (cores, rounds) = (format!("{first},{last}"), options.rounds.to_string());
+    let words = ["--cores", &cores, "--rounds", &rounds, "--seconds", &options.seconds.to_string()]
+        .map(str::to_owned);
+    let lines = bench::run(&program, &words, Line::read, |line| format!("{}: {}", line.way, shown(line)))?;
     Ok(found(&lines, options, busy.as_deref(), &format!("Cores {first} and {last}")))
 }
 
