@@ -106,7 +106,9 @@ def test_nothing_is_routed_to_what_did_not_start():
         stand_in = f'exec {sys.executable} {folder}/stand_in.py "$1"'
         unwell = "HTTP/1.1 503 Busy\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n"
         command = f"{program} {{port}} {{id}}"
-        with Balancer("--replicas", "2", "--start-timeout", "1s", "--replica-command", command) as balancer:
+        # Those that serve must not be found missing on a busy machine: they would be replaced by what does not start.
+        patience = ["--start-timeout", "3s", "--max-fail", "20"]
+        with Balancer("--replicas", "2", *patience, "--replica-command", command) as balancer:
             balancer.settled(2)
             load, said = Load(balancer.http, 20), []
             processes = set(descendants(balancer.process.pid))
@@ -133,7 +135,7 @@ def test_nothing_is_routed_to_what_did_not_start():
             asyncio.run(load.run(add_all))
             assert not load.failed, load.failed[:5]
             assert load.done > 100 and len(load.first) == 2, load.first
-            for words, message in zip(["No such file", "exited with status 7", "did not answer within 1 s", "within 1 s"], said):
+            for words, message in zip(["No such file", "exited with status 7", "did not answer within 3 s", "within 3 s"], said):
                 print(f"    {message}")
                 assert words in message, (words, message)
             asked = set(notes.read_bytes().splitlines())
