@@ -6,7 +6,7 @@
 //! hard thing is that such prices lie a few per cent apart on a machine that swings by more: ways take turns within a
 //! round, and only ratios within a round are worth anything.
 //!
-//! `driver_bench --cores A,B --seconds S --rounds N [--only WORDS]` prints a line of JSON for each way, load and round.
+//! `driver_bench --cores A,B --milliseconds MS --rounds N [--only WORDS]` prints a line of JSON for each way, load and round.
 
 mod client;
 mod pool;
@@ -30,8 +30,8 @@ const LOADS: [Load; 4] = [
     Load { connections: 9000, pipeline: 1 },
 ];
 
-/// How far the order of ways moves on: no divisor of their number.
-const STEP: usize = 5;
+/// What the order of ways is drawn from.
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 fn main() {
     let words: Vec<String> = std::env::args().collect();
@@ -48,17 +48,27 @@ fn main() {
     let seconds = Duration::from_millis(number("--milliseconds", 1500));
     let only = given("--only").unwrap_or_default();
     let mut ways: Vec<Way> = WAYS.into_iter().filter(|way| way.name.contains(&only)).collect();
+    let mut draw = SEED;
     for round in 0..number("--rounds", 3) {
         for load in LOADS {
-            // What came before is felt: so it is another one each time.
-            let step = STEP % ways.len().max(1);
-            ways.rotate_left(step);
+            shuffle(&mut ways, &mut draw);
             for way in &ways {
                 let server = server::start(*way, server_core);
                 let outcome = client::run(server, load, client_core, seconds);
                 println!("{}", outcome.line(way.name, round, load));
             }
         }
+    }
+}
+
+/// What came before is felt, so it is another way each time; the same in every run.
+fn shuffle(ways: &mut [Way], draw: &mut u64) {
+    for index in (1..ways.len()).rev() {
+        // xorshift64 (Marsaglia 2003).
+        *draw ^= *draw << 13;
+        *draw ^= *draw >> 7;
+        *draw ^= *draw << 17;
+        ways.swap(index, (*draw % (index as u64 + 1)) as usize);
     }
 }
 
