@@ -1,9 +1,8 @@
 //! What each way to drive a core's ring is worth beside the one that the reactor takes, as `scripts/driver_bench`
 //! measures it, a program of its own so that ways not taken are no part of Ringwise.
 
-use super::bench;
+use super::bench::Bench;
 use super::record::{self, Found};
-use super::server::allowed_cores;
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -39,17 +38,14 @@ struct Line {
 
 /// Runs it and shows each line as it comes.
 pub(super) fn measure(root: &Path, options: &Options) -> Result<Found, String> {
-    let cores = allowed_cores();
-    let [first, .., last] = cores[..] else {
-        return Err("One core may be used here, and the load needs another.".to_owned());
-    };
     let busy = record::busy();
-    let built = root.join("target/driver_bench/release/driver_bench");
-    let program = options.driver_bench.clone().unwrap_or(built);
-    let (cores, rounds) = (format!("{first},{last}"), options.rounds.to_string());
-    let words = ["--cores", &cores, "--rounds", &rounds, "--milliseconds", &options.milliseconds.to_string()]
-        .map(str::to_owned);
-    let lines = bench::run(&program, &words, Line::read, shown)?;
+    let bench = Bench {
+        name: "driver_bench",
+        given: options.driver_bench.as_ref(),
+        rounds: options.rounds,
+        lasting: ("--milliseconds", options.milliseconds),
+    };
+    let (lines, [first, last]) = bench.run(root, Line::read, shown)?;
     Ok(found(&lines, options, busy.as_deref(), &format!("Server on core {first}, load on core {last}")))
 }
 

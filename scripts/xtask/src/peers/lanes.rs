@@ -1,9 +1,8 @@
 //! What a message costs from core to core: the reactor's lanes beside other channels, as `scripts/hop_bench` measures
 //! it, a program of its own so that those channels are no part of Ringwise.
 
-use super::bench;
+use super::bench::Bench;
 use super::record::{self, Found};
-use super::server::allowed_cores;
 use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -36,17 +35,15 @@ struct Line {
 
 /// Runs it and shows each line as it comes.
 pub(super) fn measure(root: &Path, options: &Options) -> Result<Found, String> {
-    let cores = allowed_cores();
-    let [first, .., last] = cores[..] else {
-        return Err("One core may be used here, so nothing crosses cores.".to_owned());
-    };
     let busy = record::busy();
-    let built = root.join("target/hop_bench/release/hop_bench");
-    let program = options.hop_bench.clone().unwrap_or(built);
-    let (cores, rounds) = (format!("{first},{last}"), options.rounds.to_string());
-    let words = ["--cores", &cores, "--rounds", &rounds, "--seconds", &options.seconds.to_string()]
-        .map(str::to_owned);
-    let lines = bench::run(&program, &words, Line::read, |line| format!("{}: {}", line.way, shown(line)))?;
+    let bench = Bench {
+        name: "hop_bench",
+        given: options.hop_bench.as_ref(),
+        rounds: options.rounds,
+        lasting: ("--seconds", options.seconds),
+    };
+    let (lines, [first, last]) =
+        bench.run(root, Line::read, |line| format!("{}: {}", line.way, shown(line)))?;
     Ok(found(&lines, options, busy.as_deref(), &format!("Cores {first} and {last}")))
 }
 
