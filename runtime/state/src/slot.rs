@@ -67,12 +67,26 @@ impl FromIterator<Slot> for SlotSet {
 /// that is not empty; else the whole key (Redis Cluster specification, "Hash tags").
 #[must_use]
 pub fn hash_tag(key: &[u8]) -> &[u8] {
-    let Some(open) = key.iter().position(|byte| *byte == b'{') else { return key };
+    let Some(open) = find(b'{', key) else { return key };
     let inner = &key[open + 1..];
     match inner.iter().position(|byte| *byte == b'}') {
         None | Some(0) => key,
         Some(close) => &inner[..close],
     }
+}
+
+/// Where a byte first is, eight looked at together: of a key without tag nothing else is wanted (Hacker's Delight,
+/// "Find First 0-Byte").
+fn find(wanted: u8, bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    let (words, _) = bytes.as_chunks::<8>();
+    let holds = |word: &&[u8; 8]| {
+        let differing = u64::from_ne_bytes(**word) ^ (ONES * u64::from(wanted));
+        differing.wrapping_sub(ONES) & !differing & HIGHS != 0
+    };
+    let from = words.iter().take_while(|word| !holds(word)).count() * 8;
+    bytes[from..].iter().position(|byte| *byte == wanted).map(|at| from + at)
 }
 
 #[cfg(test)]
@@ -105,6 +119,23 @@ mod tests {
         check("foo{bar", "foo{bar");
         check("foo}bar{", "foo}bar{");
         check("}{a}", "a");
+        check("a key of some length{and}more", "and");
+        check("\u{7b7b}{x}", "x");
+    }
+
+    #[test]
+    fn a_byte_is_found_where_it_first_is() {
+        for len in 0..40 {
+            for wanted in [0, b'{', 0x7a, 0x7c, 0x80, 0xfb, 0xff] {
+                let bytes: Vec<u8> = (0..len).map(|at: u8| at.wrapping_mul(37) ^ wanted ^ 0x81).collect();
+                for at in 0..bytes.len() {
+                    let mut with = bytes.clone();
+                    with[at] = wanted;
+                    assert_eq!(find(wanted, &with), with.iter().position(|byte| *byte == wanted));
+                }
+                assert_eq!(find(wanted, &bytes), bytes.iter().position(|byte| *byte == wanted));
+            }
+        }
     }
 
     #[test]

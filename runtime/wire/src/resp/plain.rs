@@ -28,7 +28,8 @@ const THREE: u64 = u64::from_le_bytes(*b"*3\r\n$3\r\n");
 impl<'a> Plain<'a> {
     /// The plain request at the front of `bytes`, where a request begins. None says nothing but that it is not plain,
     /// or not all there.
-    #[inline]
+    // Always: read back from memory right after it was written there field by field, the answer is waited for.
+    #[inline(always)]
     #[must_use]
     pub fn read(bytes: &'a [u8], limits: &Limits) -> Option<Self> {
         let head: &[u8; LENGTH_AT] = bytes.first_chunk()?;
