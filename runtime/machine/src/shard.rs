@@ -50,6 +50,12 @@ pub trait Shard: Sized + 'static {
         out: &mut impl Outbox<Said = Self::Said>,
     );
 
+    /// These bytes have arrived, of several connections, and are about to be brought one after another: a look ahead for
+    /// who wants to bring near what they will touch. It changes nothing, and what is seen here may never be brought.
+    fn foresee(&self, coming: &[&[u8]]) {
+        let _ = coming;
+    }
+
     /// Its output fell under the low mark, having been over the high one.
     fn on_room(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Self::Said>) {
         let _ = (now, conn, out);

@@ -385,6 +385,7 @@ where
         ring,
         conns: Slab::new(),
         dirty: Vec::new(),
+        sent: Vec::new(),
         happenings: std::collections::VecDeque::new(),
         starved: Vec::new(),
         timers: Deadlines::new(),

@@ -146,6 +146,11 @@ impl Conn {
         }
     }
 
+    /// Whether nothing follows from all of its output being sent.
+    pub(crate) fn wants_nothing_more(&self) -> bool {
+        self.stage == Stage::Open && !self.finishing && !self.over_high
+    }
+
     /// Whether the kernel can still be given something of what waits.
     pub(crate) fn is_unsent(&self) -> bool {
         let speaks = matches!(self.stage, Stage::Open | Stage::Flushing) && self.lost.is_none();
@@ -287,6 +292,15 @@ impl Output {
         std::mem::take(&mut self.tail)
     }
 
+    /// All that waited, in one piece, was sent: the buffer it lay in.
+    pub(crate) fn sent_all(&mut self) -> Vec<u8> {
+        debug_assert!(self.chunks.is_empty());
+        (self.waiting, self.sent) = (0, 0);
+        let mut buffer = std::mem::take(&mut self.tail);
+        buffer.clear();
+        buffer
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.tail.extend_from_slice(bytes);
         self.waiting += bytes.len();
@@ -363,6 +377,8 @@ mod tests {
         }
         assert_eq!(output.waiting(), 1000);
         assert!(output.tail.capacity() < 8000, "{} bytes for 1,000 that wait", output.tail.capacity());
+        assert!(output.sent_all().is_empty());
+        assert_eq!((output.waiting(), output.has_capacity()), (0, false));
     }
 
     #[test]

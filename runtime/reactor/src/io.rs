@@ -6,7 +6,7 @@ use crate::conn::{Conn, Owner, Stage};
 use crate::gather::Gatherings;
 use crate::lane::Lanes;
 use crate::listen::Listeners;
-use crate::ring::Ring;
+use crate::ring::{Ring, Tag};
 use crate::stall::Stopwatch;
 use crate::store::Store;
 use crate::{Limits, link::Links};
@@ -77,6 +77,8 @@ pub(crate) struct Io<Said> {
     pub(crate) ring: Ring,
     pub(crate) conns: Slab<Conn>,
     pub(crate) dirty: Vec<ConnId>,
+    /// What came of sends, while they are made.
+    pub(crate) sent: Vec<(Tag, i32)>,
     pub(crate) happenings: VecDeque<Happening>,
     /// Connections whose receive ended for want of buffers.
     pub(crate) starved: Vec<ConnId>,
@@ -133,9 +135,14 @@ impl<Said> Io<Said> {
     pub(crate) fn reclaim(&mut self, conn: ConnId) {
         if let Some(held) = self.conns.get_mut(conn.0) {
             let buffer = held.output.reclaim();
-            if self.spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX && buffer.capacity() > 0 {
-                self.spare.push(buffer);
-            }
+            self.keep(buffer);
+        }
+    }
+
+    /// Keeps an empty buffer for an output to grow in.
+    pub(crate) fn keep(&mut self, buffer: Vec<u8>) {
+        if self.spare.len() < SPARE_MAX && buffer.capacity() <= SPARE_BYTES_MAX && buffer.capacity() > 0 {
+            self.spare.push(buffer);
         }
     }
 
@@ -147,15 +154,10 @@ impl<Said> Io<Said> {
 
     /// After something was written: notes it for the flush, and ends the connection when too much waits.
     pub(crate) fn written(&mut self, conn: ConnId) {
-        let (high, most) = (self.limits.output_high, self.limits.output_max);
-        let Some(held) = self.conns.get_mut(conn.0) else { return };
-        let waiting = held.output.waiting();
-        held.over_high |= waiting >= high;
-        if waiting > most && held.owner == Owner::Shard {
+        if let Some(held) = self.conns.get_mut(conn.0)
+            && note_written(held, conn, &self.limits, &mut self.dirty)
+        {
             self.lose(conn, Why::Overfull);
-        } else if !held.dirty {
-            held.dirty = true;
-            self.dirty.push(conn);
         }
     }
 
@@ -169,7 +171,9 @@ impl<Said> Io<Said> {
             held.output.lend(buffer);
         }
         held.output.push(bytes);
-        self.written(conn);
+        if note_written(held, conn, &self.limits, &mut self.dirty) {
+            self.lose(conn, Why::Overfull);
+        }
     }
 
     /// A connection's blob, whoever owns it.
@@ -179,6 +183,21 @@ impl<Said> Io<Said> {
             self.written(conn);
         }
     }
+}
+
+/// Notes for the flush that a connection was written to. Whether too much waits.
+#[inline]
+fn note_written(held: &mut Conn, conn: ConnId, limits: &Limits, dirty: &mut Vec<ConnId>) -> bool {
+    let waiting = held.output.waiting();
+    held.over_high |= waiting >= limits.output_high;
+    if waiting > limits.output_max && held.owner == Owner::Shard {
+        return true;
+    }
+    if !held.dirty {
+        held.dirty = true;
+        dirty.push(conn);
+    }
+    false
 }
 
 impl<Said: Message> Outbox for Io<Said> {

@@ -23,7 +23,11 @@ impl<Said> Io<Said> {
             "from the begin of turns that found nothing to do to the next",
             idle,
         );
-        into.counter("reactor_sends_total", "calls that hand bytes to the kernel", counters.sends);
+        into.counter(
+            "reactor_sends_total",
+            "times that bytes of a connection were handed to the kernel",
+            counters.sends,
+        );
         into.counter("reactor_accepted_total", "connections accepted", counters.accepted);
         into.counter("reactor_received_bytes_total", "bytes received", counters.bytes_in);
         into.counter("reactor_sent_bytes_total", "bytes sent", counters.bytes_out);

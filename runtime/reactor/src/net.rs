@@ -3,7 +3,7 @@
 
 use crate::conn::{Conn, Kind, Owner, Reading, SLICES_MAX, Stage, tag};
 use crate::io::{Happening, Io, patience_of};
-use crate::ring::Op;
+use crate::ring::{Op, Tag};
 use crate::stamp;
 use machine::{Address, ConnId, Dial, End, Opened, Why};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -15,7 +15,8 @@ use std::time::Duration;
 /// How long what still comes is taken in after we said all, so that no reset destroys our last bytes.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// The clock is read once for so many sends: a send takes microseconds, and who measures wants to know when.
+/// Where receives bring times, so many connections are sent to in one call, and the clock is read once for them: a
+/// send takes microseconds, and who measures wants to know when. Elsewhere one call sends to all.
 const SENDS_A_READING: usize = 8;
 
 impl<Said> Io<Said> {
@@ -188,48 +189,92 @@ impl<Said> Io<Said> {
         }
     }
 
-    /// Sends what waits on every connection that was written to: one call each.
+    /// Sends what waits on every connection that was written to.
     pub(crate) fn flush(&mut self) {
         if self.dirty.is_empty() {
             return;
         }
         let mut dirty = std::mem::take(&mut self.dirty);
-        for (turn, conn) in dirty.drain(..).enumerate() {
-            if turn % SENDS_A_READING == 0 {
-                self.flushed_at = crate::clock::instant();
+        let mut sent = std::mem::take(&mut self.sent);
+        let most = if self.stamps.is_some() { SENDS_A_READING } else { dirty.len() };
+        for some in dirty.chunks(most) {
+            self.flushed_at = crate::clock::instant();
+            let queued = some.iter().filter(|conn| self.flush_one(**conn, some.len() > 1)).count();
+            if queued > 0 {
+                self.ring.make_sends(queued, &mut sent);
+                for (tag, result) in sent.drain(..) {
+                    self.answered(tag, result);
+                }
             }
-            self.flush_one(conn);
         }
+        self.sent = sent;
         // The list keeps its memory; what was soiled meanwhile waits for the next turn.
+        dirty.clear();
         std::mem::swap(&mut dirty, &mut self.dirty);
         self.dirty.append(&mut dirty);
     }
 
-    fn flush_one(&mut self, conn: ConnId) {
-        let Some(held) = self.conns.get_mut(conn.0) else { return };
+    /// Sends what waits on one, or queues it, where it lies in one piece and others are sent to as well. Whether it
+    /// was queued.
+    fn flush_one(&mut self, conn: ConnId, with_others: bool) -> bool {
+        let Some(held) = self.conns.get_mut(conn.0) else { return false };
         held.dirty = false;
         let speaks = matches!(held.stage, Stage::Open | Stage::Flushing);
         if !speaks || held.lost.is_some() || held.blocked {
-            return;
+            return false;
         }
-        if held.output.waiting() > 0 {
-            self.counters.sends += 1;
-            let (offered, result) = offer(held);
-            match result {
-                Ok(sent) => {
-                    self.counters.bytes_out += sent as u64;
-                    held.output.sent(sent);
-                    held.sent_at = Some(self.flushed_at);
-                    if sent < offered {
-                        self.await_room(conn);
-                    } else if held.output.waiting() > 0 {
-                        self.soil(conn);
-                    }
+        if held.output.waiting() == 0 {
+            self.after_flush(conn);
+            return false;
+        }
+        self.counters.sends += 1;
+        if with_others
+            && held.kind == Kind::Socket
+            && let Some(bytes) = held.output.whole()
+        {
+            self.ring.send(held.raw(), bytes, tag(Op::Sent, conn));
+            return true;
+        }
+        let (offered, result) = offer(held);
+        self.offered(conn, offered, result);
+        false
+    }
+
+    /// The kernel's answer to a send that was queued.
+    #[inline]
+    fn answered(&mut self, tag: Tag, result: i32) {
+        let conn =
+            ConnId(self.conns.key_at(tag.index).expect("nobody ends a connection while sends are made"));
+        let held = self.conns.get_mut(conn.0).expect("it was just looked up");
+        let offered = held.output.waiting();
+        if result as usize == offered && held.wants_nothing_more() {
+            self.counters.bytes_out += offered as u64;
+            held.sent_at = Some(self.flushed_at);
+            let buffer = held.output.sent_all();
+            return self.keep(buffer);
+        }
+        let result =
+            if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(result as usize) };
+        self.offered(conn, offered, result);
+    }
+
+    /// What the kernel said to so many bytes.
+    fn offered(&mut self, conn: ConnId, offered: usize, result: io::Result<usize>) {
+        let Some(held) = self.conns.get_mut(conn.0) else { return };
+        match result {
+            Ok(sent) => {
+                self.counters.bytes_out += sent as u64;
+                held.output.sent(sent);
+                held.sent_at = Some(self.flushed_at);
+                if sent < offered {
+                    self.await_room(conn);
+                } else if held.output.waiting() > 0 {
+                    self.soil(conn);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.await_room(conn),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => self.soil(conn),
-                Err(error) => return self.lose(conn, why_of(&error)),
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.await_room(conn),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.soil(conn),
+            Err(error) => return self.lose(conn, why_of(&error)),
         }
         self.after_flush(conn);
     }

@@ -7,6 +7,7 @@
 
 use io_uring::types::{BufRingEntry, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -19,6 +20,12 @@ const SUBMISSIONS: u32 = 4096;
 const COMPLETIONS: u32 = 32_768;
 /// The one group of provided buffers.
 const GROUP: u16 = 0;
+/// Completions taken between two readings of the clock and two flushes.
+pub(crate) const COMPLETIONS_MAX: usize = 256;
+/// Pieces of deferred work that the kernel does in one call (Linux, io_uring.c, IO_LOCAL_TW_DEFAULT_MAX).
+const WORK_A_CALL: usize = 20;
+/// Run deferred work, and flush what the completion queue had no room for (linux/io_uring.h, IORING_ENTER_GETEVENTS).
+const ENTER_GETEVENTS: u32 = 1;
 
 /// What a request was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +53,14 @@ pub(crate) enum Op {
     Keeper,
     /// A connection that is not read is ending.
     Ending,
+    /// A send was made.
+    Sent,
 }
 
 impl Op {
     fn from_bits(bits: u8) -> Option<Self> {
         // A table, as this is asked for each completion.
-        const ALL: [Op; 11] = [
+        const ALL: [Op; 12] = [
             Op::Wake,
             Op::Accept,
             Op::Receive,
@@ -63,6 +72,7 @@ impl Op {
             Op::Log,
             Op::Keeper,
             Op::Ending,
+            Op::Sent,
         ];
         ALL.get(usize::from(bits).wrapping_sub(1)).copied()
     }
@@ -110,6 +120,8 @@ pub(crate) struct Ring {
     uring: IoUring,
     /// Calls of io_uring_enter, for the gauges.
     pub(crate) enters: u64,
+    /// What completed besides sends while they were made.
+    aside: VecDeque<Completion>,
 }
 
 impl Ring {
@@ -120,19 +132,24 @@ impl Ring {
             .setup_coop_taskrun()
             .setup_cqsize(COMPLETIONS)
             .build(SUBMISSIONS)?;
-        Ok(Self { uring, enters: 0 })
+        Ok(Self { uring, enters: 0, aside: VecDeque::new() })
     }
 
     /// Queues a request; submits what is queued when there is no more room.
     ///
     /// Whatever `entry` points at must stay valid until its completion.
+    #[inline]
     pub(crate) fn push(&mut self, entry: squeue::Entry, tag: Tag) {
-        let entry = entry.user_data(tag.to_bits());
+        self.queue(&entry.user_data(tag.to_bits()));
+    }
+
+    #[inline]
+    fn queue(&mut self, entry: &squeue::Entry) {
         loop {
             // SAFETY: the callers below keep buffers and addresses alive until the completion: those of a
             // connection live in its place, which is not freed while a request is outstanding; provided buffers
             // and the log's live as long as the ring.
-            if unsafe { self.uring.submission().push(&entry) }.is_ok() {
+            if unsafe { self.uring.submission().push(entry) }.is_ok() {
                 return;
             }
             self.enters += 1;
@@ -188,48 +205,86 @@ impl Ring {
         self.push(opcode::Fsync::new(types::Fd(fd)).flags(flags).build(), tag);
     }
 
+    /// Sends what the kernel takes at once. The bytes must live until [`make_sends`](Self::make_sends) has returned.
+    pub(crate) fn send(&mut self, fd: RawFd, bytes: &[u8], tag: Tag) {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        self.push(opcode::Send::new(types::Fd(fd), bytes.as_ptr(), len).flags(flags).build(), tag);
+    }
+
+    /// Makes the `count` sends that were queued, in one call, and puts what came of them to `sent`. A send that does
+    /// not wait is made, or not, within the call that submits it; so nothing of it is outstanding afterwards.
+    pub(crate) fn make_sends(&mut self, count: usize, sent: &mut Vec<(Tag, i32)>) {
+        let mut flags = 0;
+        loop {
+            self.submit(flags);
+            for entry in self.uring.completion() {
+                match completion(&entry) {
+                    Some(Completion { tag, result, .. }) if tag.op == Op::Sent => {
+                        sent.push((tag, result));
+                        if sent.len() == count {
+                            return;
+                        }
+                    }
+                    Some(other) => self.aside.push_back(other),
+                    None => {}
+                }
+            }
+            // Nothing but a failed call brings us here: the next one makes room too.
+            flags = ENTER_GETEVENTS;
+        }
+    }
+
     pub(crate) fn cancel(&mut self, target: Tag) {
         let tag = Tag { op: Op::Cancel, ..target };
         self.push(opcode::AsyncCancel::new(target.to_bits()).build(), tag);
     }
 
     /// Submits what is queued, runs the deferred work, and waits for a completion at most `wait` (none: not at
-    /// all).
+    /// all). Goes on while there is more deferred work than the kernel does in one call, until there are
+    /// [`COMPLETIONS_MAX`]: those who are answered together need one wake-up.
     pub(crate) fn enter(&mut self, wait: Option<Duration>) {
-        self.enters += 1;
-        // Every error has the same answer, the next turn: ETIME (nothing came), EINTR (a signal), EBUSY (take
-        // completions first), EAGAIN (memory is short).
+        let mut before = self.uring.completion().len();
         match wait {
             Some(wait) => {
+                self.enters += 1;
                 let timeout = Timespec::new().sec(wait.as_secs()).nsec(wait.subsec_nanos());
                 let args = SubmitArgs::new().timespec(&timeout);
+                // Every error has the same answer, the next turn: ETIME (nothing came), EINTR (a signal), EBUSY (take
+                // completions first), EAGAIN (memory is short).
                 let _ = self.uring.submitter().submit_with_args(1, &args);
             }
-            None => {
-                let submit = self.uring.submission().len() as u32;
-                let flags = types_enter_getevents();
-                // SAFETY: no argument is passed, so no pointer is read.
-                let _ = unsafe { self.uring.submitter().enter::<libc::sigset_t>(submit, 0, flags, None) };
-            }
+            None => self.submit(ENTER_GETEVENTS),
         }
+        loop {
+            let after = self.uring.completion().len();
+            if after < before + WORK_A_CALL || after >= COMPLETIONS_MAX {
+                return;
+            }
+            before = after;
+            self.submit(ENTER_GETEVENTS);
+        }
+    }
+
+    /// Submits what is queued, and does not wait.
+    fn submit(&mut self, flags: u32) {
+        self.enters += 1;
+        let count = self.uring.submission().len() as u32;
+        // SAFETY: no argument is passed, so no pointer is read. As above, an error leaves what is queued to the next
+        // try.
+        let _ = unsafe { self.uring.submitter().enter::<libc::sigset_t>(count, 0, flags, None) };
     }
 
     /// Takes at most `most` completions to the end of `into`.
     pub(crate) fn completions(&mut self, into: &mut Vec<Completion>, most: usize) {
-        let from = self.uring.completion();
-        into.extend(from.take(most).filter_map(|entry| {
-            Some(Completion {
-                tag: Tag::from_bits(entry.user_data())?,
-                result: entry.result(),
-                buffer: cqueue::buffer_select(entry.flags()),
-                more: cqueue::more(entry.flags()),
-            })
-        }));
+        let first = self.aside.len().min(most);
+        into.extend(self.aside.drain(..first));
+        into.extend(self.uring.completion().take(most - first).filter_map(|entry| completion(&entry)));
     }
 
     /// Whether no completion waits to be taken.
     pub(crate) fn is_quiet(&mut self) -> bool {
-        self.uring.completion().is_empty()
+        self.aside.is_empty() && self.uring.completion().is_empty()
     }
 
     /// From now on each completion writes this eventfd (also deferred ones, when they become ready).
@@ -242,8 +297,13 @@ impl Ring {
     }
 }
 
-fn types_enter_getevents() -> u32 {
-    1 // IORING_ENTER_GETEVENTS, io_uring.h
+fn completion(entry: &cqueue::Entry) -> Option<Completion> {
+    Some(Completion {
+        tag: Tag::from_bits(entry.user_data())?,
+        result: entry.result(),
+        buffer: cqueue::buffer_select(entry.flags()),
+        more: cqueue::more(entry.flags()),
+    })
 }
 
 /// The buffers that receives pick from. The kernel takes one when bytes arrive and gives it to us with the
@@ -331,16 +391,71 @@ fn map(len: usize) -> io::Result<*mut u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
 
     #[test]
     fn a_tag_survives_the_kernel() {
-        for bits in 1..=Op::Ending as u8 {
+        for bits in 1..=Op::Sent as u8 {
             assert_eq!(Op::from_bits(bits).map(|op| op as u8), Some(bits));
         }
-        assert_eq!(Op::from_bits(Op::Ending as u8 + 1), None);
+        assert_eq!(Op::from_bits(Op::Sent as u8 + 1), None);
         let tag = Tag::new(Op::Keeper, u32::MAX, 0x01ff_ffff);
         assert_eq!(Tag::from_bits(tag.to_bits()), Some(tag));
         assert_eq!(tag.generation, 0x00ff_ffff);
         assert_eq!(Tag::from_bits(0), None);
+    }
+
+    #[test]
+    fn what_comes_of_sends_is_known_when_they_are_made() {
+        let pair = || UnixStream::pair().expect("two ends");
+        let (open, mut reader) = pair();
+        let (broken, gone) = pair();
+        drop(gone);
+        let ((full, _kept), (tight, _held)) = (pair(), pair());
+        full.set_nonblocking(true).unwrap();
+        while (&full).write(&[0; 4096]).is_ok() {}
+        let large = vec![7; 16 << 20];
+        let sends: [(&UnixStream, &[u8]); 4] =
+            [(&open, b"hello"), (&broken, b"x"), (&full, b"x"), (&tight, &large)];
+
+        let mut ring = Ring::new().unwrap();
+        let ready = Tag::new(Op::Writable, 9, 1);
+        ring.poll(open.as_raw_fd(), libc::POLLOUT, ready);
+        for (index, (stream, bytes)) in sends.iter().enumerate() {
+            ring.send(stream.as_raw_fd(), bytes, Tag::new(Op::Sent, index as u32, 1));
+        }
+        let mut sent = Vec::new();
+        ring.make_sends(sends.len(), &mut sent);
+        sent.sort_by_key(|(tag, _)| tag.index);
+        let results: Vec<i32> = sent.iter().map(|(_, result)| *result).collect();
+        assert_eq!(results[..3], [5, -libc::EPIPE, -libc::EAGAIN]);
+        assert!(results[3] > 0 && results[3] < large.len() as i32, "a part was taken: {}", results[3]);
+        let mut heard = [0; 5];
+        reader.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"hello");
+
+        assert!(!ring.is_quiet(), "what else completed is there still");
+        let mut others = Vec::new();
+        ring.completions(&mut others, 10);
+        assert_eq!(others.iter().map(|other| other.tag).collect::<Vec<_>>(), [ready]);
+        assert!(ring.is_quiet());
+    }
+
+    #[test]
+    fn one_enter_brings_more_than_the_kernel_does_in_one_call() {
+        let mut ring = Ring::new().unwrap();
+        let pairs: Vec<_> = (0..100).map(|_| UnixStream::pair().expect("two ends")).collect();
+        for (index, (near, _)) in pairs.iter().enumerate() {
+            ring.poll(near.as_raw_fd(), libc::POLLIN, Tag::new(Op::Readable, index as u32, 1));
+        }
+        ring.enter(None);
+        assert!(ring.is_quiet());
+        pairs.iter().for_each(|(_, far)| (&mut &*far).write_all(b"x").unwrap());
+        ring.enter(Some(Duration::from_secs(1)));
+        let mut all = Vec::new();
+        ring.completions(&mut all, COMPLETIONS_MAX);
+        assert_eq!(all.len(), pairs.len());
     }
 }

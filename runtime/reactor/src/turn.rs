@@ -12,7 +12,7 @@ use crate::io::{Happening, Io, whose_patience};
 use crate::lane::Parcel;
 use crate::listen::ACCEPT_TIMER;
 use crate::net::why_of;
-use crate::ring::{Buffers, Completion, Op};
+use crate::ring::{Buffers, COMPLETIONS_MAX, Completion, Op};
 use crate::stall::{Step, spent};
 use crate::store::STORE_TIMER;
 use crate::{clock, link, stamp};
@@ -22,8 +22,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use wire::peer::Message;
 
-/// Completions taken between two readings of the clock and two flushes.
-const COMPLETIONS_MAX: usize = 256;
+/// Inputs shown to the shard before the first of them is brought.
+const FORESEEN_MAX: usize = 32;
 /// Parcels read in one turn.
 const PARCELS_MAX: usize = 64;
 /// Timers fired in one turn.
@@ -199,20 +199,44 @@ where
             busy = true;
             self.act(completion);
         }
-        for completion in batch.drain(..) {
-            let input = matches!(completion.tag.op, Op::Receive | Op::ReceiveInto | Op::Readable);
-            if input && (gated || !self.deferred.is_empty()) {
-                self.deferred.push_back(completion);
-            } else {
-                self.act(completion);
+        for some in batch.chunks(FORESEEN_MAX) {
+            if !gated {
+                self.foresee(some);
+            }
+            for completion in some {
+                let input = matches!(completion.tag.op, Op::Receive | Op::ReceiveInto | Op::Readable);
+                if input && (gated || !self.deferred.is_empty()) {
+                    self.deferred.push_back(*completion);
+                } else {
+                    self.act(*completion);
+                }
             }
         }
+        batch.clear();
         self.batch = batch;
         self.buffers.publish();
         for conn in std::mem::take(&mut self.io.starved) {
             self.io.settle_reading(conn);
         }
         busy
+    }
+
+    /// Shows the shard what is about to be brought.
+    fn foresee(&self, completions: &[Completion]) {
+        if self.io.stamps.is_some() {
+            return;
+        }
+        let mut coming = [&[][..]; FORESEEN_MAX];
+        let mut count = 0;
+        for Completion { tag, result, buffer, .. } in completions {
+            if let (Op::Receive, Some(buffer), 1..) = (tag.op, buffer, result) {
+                coming[count] = self.buffers.bytes(*buffer, *result as usize);
+                count += 1;
+            }
+        }
+        if count > 1 {
+            self.shard.foresee(&coming[..count]);
+        }
     }
 
     /// Whether so much waits for another core or the disk that nothing more is taken from sockets.
@@ -251,7 +275,7 @@ where
             (Op::Accept, _) => self.io.accepted(tag.index, result, more),
             (Op::Log, _) => self.io.stored(tag.index, result),
             (Op::Keeper, _) => self.io.hear_keeper(tag.index),
-            (Op::Cancel, _) => {}
+            (Op::Cancel | Op::Sent, _) => {}
             (Op::Receive, Some(conn)) => self.received(conn, completion),
             (Op::ReceiveInto, Some(conn)) => self.received_into(conn, result),
             (Op::Readable, Some(conn)) => self.readable(conn, result),
