@@ -37,6 +37,26 @@ fn command(plain: &Plain<'_>, limits: &Limits) -> Option<usize> {
 }
 
 impl Dht {
+    /// Brings near what single plain requests of several connections will touch.
+    pub(crate) fn warm_for(&self, coming: &[&[u8]]) {
+        if coming.len() < WARM_MIN {
+            return;
+        }
+        let limits = wire::resp::Limits::default();
+        let mut aims: SmallVec<[Aim; WARM_MAX]> = SmallVec::new();
+        let mut warming = Warming::default();
+        for bytes in coming.iter().take(WARM_MAX) {
+            // Those of many requests are a run, which warms itself.
+            if let Some(plain) = Plain::read(bytes, &limits)
+                && plain.used == bytes.len()
+            {
+                aims.push(self.store.aim(Slot::of(plain.key), plain.key));
+                self.store.warm_along(&aims, &mut warming);
+            }
+        }
+        self.store.warm_rest(&aims, warming);
+    }
+
     /// Carries out the plain requests at the front of what came, while there is room for their answers. Whether there
     /// was any; if not, nothing was used.
     #[inline]

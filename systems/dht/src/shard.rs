@@ -257,6 +257,10 @@ impl Shard for Dht {
         }
     }
 
+    fn foresee(&self, coming: &[&[u8]]) {
+        self.warm_for(coming);
+    }
+
     fn on_room(&mut self, now: Now, conn: ConnId, out: &mut impl Outbox<Said = Said>) {
         let Some(mut session) = self.sessions.take(conn) else {
             return self.other_has_room(now, conn, out);
