@@ -38,6 +38,8 @@ enum Named {
     Redis,
     Memcached,
     Uring,
+    /// kv_uring --spin: what dht-spinning can reach at most
+    UringSpinning,
     Epoll,
     Dht,
     /// dht --spin-us 200: for one connection, which a wake-up costs most
@@ -50,6 +52,7 @@ impl Named {
             Self::Redis => Kind::Redis,
             Self::Memcached => Kind::Memcached,
             Self::Uring => Kind::BareUring,
+            Self::UringSpinning => Kind::BareUringSpinning,
             Self::Epoll => Kind::BareEpoll,
             Self::Dht => Kind::Dht,
             Self::DhtSpinning => Kind::DhtSpinning,
@@ -210,7 +213,7 @@ impl Plan {
         let mut kinds = Vec::new();
         for kind in options.servers.iter().map(|named| named.kind()) {
             match kind {
-                Kind::BareUring | Kind::BareEpoll => match self.bare_path(kind) {
+                Kind::BareUring | Kind::BareUringSpinning | Kind::BareEpoll => match self.bare_path(kind) {
                     Some(path) => client::is_there(&path)?,
                     None => {
                         println!("{kind} takes no part: --bare DIR was not given.");
@@ -246,7 +249,8 @@ impl Plan {
     }
 
     fn bare_path(&self, kind: Kind) -> Option<PathBuf> {
-        self.clients.bare.as_ref().map(|bare| bare.join(kind.to_string()))
+        let program = if kind == Kind::BareEpoll { "kv_epoll" } else { "kv_uring" };
+        self.clients.bare.as_ref().map(|bare| bare.join(program))
     }
 
     /// How much there is to do.
@@ -282,7 +286,9 @@ impl Plan {
 
     fn bout(&self, bout: &Bout) -> Result<client::Sample, String> {
         let program = match bout.kind {
-            Kind::BareUring | Kind::BareEpoll => self.bare_path(bout.kind).unwrap_or_default(),
+            Kind::BareUring | Kind::BareUringSpinning | Kind::BareEpoll => {
+                self.bare_path(bout.kind).unwrap_or_default()
+            }
             Kind::Dht | Kind::DhtSpinning | Kind::Redis | Kind::Memcached => self.dht.clone(),
         };
         let server = Server::start(bout.kind, &program, &self.server_core, None)?;

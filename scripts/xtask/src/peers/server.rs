@@ -47,6 +47,8 @@ pub(crate) enum Kind {
     Memcached,
     /// A loop over io_uring that parses, looks up and answers, and nothing else.
     BareUring,
+    /// The same, which never sleeps: what looking for work can gain at most.
+    BareUringSpinning,
     /// The same over epoll.
     BareEpoll,
 }
@@ -54,8 +56,15 @@ pub(crate) enum Kind {
 impl Kind {
     /// The one of this name.
     pub(super) fn named(name: &str) -> Option<Self> {
-        let all =
-            [Self::Dht, Self::DhtSpinning, Self::Redis, Self::Memcached, Self::BareUring, Self::BareEpoll];
+        let all = [
+            Self::Dht,
+            Self::DhtSpinning,
+            Self::Redis,
+            Self::Memcached,
+            Self::BareUring,
+            Self::BareUringSpinning,
+            Self::BareEpoll,
+        ];
         all.into_iter().find(|kind| kind.to_string() == name)
     }
 }
@@ -68,6 +77,7 @@ impl fmt::Display for Kind {
             Self::Redis => "redis-server",
             Self::Memcached => "memcached",
             Self::BareUring => "kv_uring",
+            Self::BareUringSpinning => "kv_uring --spin",
             Self::BareEpoll => "kv_epoll",
         })
     }
@@ -136,7 +146,9 @@ impl Server {
             Kind::Dht | Kind::DhtSpinning => Self::start_dht(command, kind, dht, memory_max),
             Kind::Redis => Self::start_redis(command, memory_max),
             Kind::Memcached => Self::start_memcached(command),
-            Kind::BareUring | Kind::BareEpoll => Self::start_bare(command, kind, dht, cores),
+            Kind::BareUring | Kind::BareUringSpinning | Kind::BareEpoll => {
+                Self::start_bare(command, kind, dht, cores)
+            }
         }
     }
 
@@ -236,6 +248,9 @@ impl Server {
     fn start_bare(mut command: Command, kind: Kind, program: &Path, cores: &str) -> Result<Self, String> {
         let at = free_port()?;
         command.arg(program).args(["--port", &at.port().to_string(), "--core", cores]);
+        if kind == Kind::BareUringSpinning {
+            command.arg("--spin");
+        }
         command.stdout(Stdio::null());
         Self::spawn(command, kind, at)?.await_answer()
     }
@@ -267,7 +282,12 @@ impl Server {
     fn greeted(&self) -> bool {
         match self.kind {
             Kind::Memcached => self.greeted_as_memcached().is_ok_and(|answer| answer == *b"VERSION"),
-            Kind::Dht | Kind::DhtSpinning | Kind::Redis | Kind::BareUring | Kind::BareEpoll => {
+            Kind::Dht
+            | Kind::DhtSpinning
+            | Kind::Redis
+            | Kind::BareUring
+            | Kind::BareUringSpinning
+            | Kind::BareEpoll => {
                 let answer = self.client().and_then(|mut client| client.ask(&[b"PING"]));
                 answer == Ok(Reply::Simple("PONG".to_owned()))
             }

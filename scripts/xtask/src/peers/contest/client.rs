@@ -195,7 +195,12 @@ impl Clients {
     fn plain(&self, server: &Server, cell: &Cell) -> Result<Sample, String> {
         let dialect = match server.kind() {
             Kind::Memcached => Dialect::Memcached,
-            Kind::Dht | Kind::DhtSpinning | Kind::Redis | Kind::BareUring | Kind::BareEpoll => Dialect::Resp,
+            Kind::Dht
+            | Kind::DhtSpinning
+            | Kind::Redis
+            | Kind::BareUring
+            | Kind::BareUringSpinning
+            | Kind::BareEpoll => Dialect::Resp,
         };
         plain::fill(server.at(), dialect, cell)?;
         let mut looks = Vec::new();
