@@ -16,8 +16,10 @@ use std::time::Duration;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Where receives bring times, so many connections are sent to in one call, and the clock is read once for them: a
-/// send takes microseconds, and who measures wants to know when. Elsewhere one call sends to all.
+/// send takes microseconds, and who measures wants to know when.
 const SENDS_A_READING: usize = 8;
+/// Where they do not, one call sends to so many.
+const SENDS_A_CALL: usize = 1024;
 
 impl<Said> Io<Said> {
     /// A place for a connection that is there.
@@ -196,7 +198,7 @@ impl<Said> Io<Said> {
         }
         let mut dirty = std::mem::take(&mut self.dirty);
         let mut sent = std::mem::take(&mut self.sent);
-        let most = if self.stamps.is_some() { SENDS_A_READING } else { dirty.len() };
+        let most = if self.stamps.is_some() { SENDS_A_READING } else { SENDS_A_CALL };
         for some in dirty.chunks(most) {
             self.flushed_at = crate::clock::instant();
             let queued = some.iter().filter(|conn| self.flush_one(**conn, some.len() > 1)).count();

@@ -22,6 +22,8 @@ const COMPLETIONS: u32 = 32_768;
 const GROUP: u16 = 0;
 /// Completions taken between two readings of the clock and two flushes.
 pub(crate) const COMPLETIONS_MAX: usize = 256;
+/// Completions that are enough to begin with: more would keep messages from other cores waiting.
+const COLLECTED: usize = 64;
 /// Pieces of deferred work that the kernel does in one call (Linux, io_uring.c, IO_LOCAL_TW_DEFAULT_MAX).
 const WORK_A_CALL: usize = 20;
 /// Run deferred work, and flush what the completion queue had no room for (linux/io_uring.h, IORING_ENTER_GETEVENTS).
@@ -242,7 +244,7 @@ impl Ring {
 
     /// Submits what is queued, runs the deferred work, and waits for a completion at most `wait` (none: not at
     /// all). Goes on while there is more deferred work than the kernel does in one call, until there are
-    /// [`COMPLETIONS_MAX`]: those who are answered together need one wake-up.
+    /// [`COLLECTED`] completions: those who are answered together need one wake-up.
     pub(crate) fn enter(&mut self, wait: Option<Duration>) {
         let mut before = self.uring.completion().len();
         match wait {
@@ -258,7 +260,7 @@ impl Ring {
         }
         loop {
             let after = self.uring.completion().len();
-            if after < before + WORK_A_CALL || after >= COMPLETIONS_MAX {
+            if after < before + WORK_A_CALL || after >= COLLECTED {
                 return;
             }
             before = after;
@@ -446,7 +448,7 @@ mod tests {
     #[test]
     fn one_enter_brings_more_than_the_kernel_does_in_one_call() {
         let mut ring = Ring::new().unwrap();
-        let pairs: Vec<_> = (0..100).map(|_| UnixStream::pair().expect("two ends")).collect();
+        let pairs: Vec<_> = (0..COLLECTED).map(|_| UnixStream::pair().expect("two ends")).collect();
         for (index, (near, _)) in pairs.iter().enumerate() {
             ring.poll(near.as_raw_fd(), libc::POLLIN, Tag::new(Op::Readable, index as u32, 1));
         }

@@ -47,10 +47,12 @@ impl Dht {
         let mut warming = Warming::default();
         for bytes in coming.iter().take(WARM_MAX) {
             // Those of many requests are a run, which warms itself.
-            if let Some(plain) = Plain::read(bytes, &limits)
-                && plain.used == bytes.len()
-            {
-                aims.push(self.store.aim(Slot::of(plain.key), plain.key));
+            let Some(plain) = Plain::read(bytes, &limits).filter(|plain| plain.used == bytes.len()) else {
+                continue;
+            };
+            let slot = Slot::of(plain.key);
+            if self.mine.contains(slot) {
+                aims.push(self.store.aim(slot, plain.key));
                 self.store.warm_along(&aims, &mut warming);
             }
         }
