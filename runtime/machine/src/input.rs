@@ -27,6 +27,7 @@ enum Source<'a> {
 
 impl<'a> Input<'a> {
     /// Input in a buffer that is only lent: `take` copies.
+    #[inline]
     #[must_use]
     pub fn lent(bytes: &'a [u8], received_at: Instant, sent_at: Option<Instant>) -> Self {
         Self { source: Source::Lent(bytes), used: 0, need: 0, received_at, sent_at }
@@ -38,6 +39,7 @@ impl<'a> Input<'a> {
         Self { source: Source::Held(blob), used: 0, need: 0, received_at, sent_at }
     }
 
+    #[inline]
     fn whole(&self) -> &'a [u8] {
         match self.source {
             Source::Lent(bytes) => bytes,
@@ -46,6 +48,7 @@ impl<'a> Input<'a> {
     }
 
     /// All that is here and was not used. It stays valid for the whole call, also after `used`.
+    #[inline]
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
         &self.whole()[self.used..]
@@ -55,6 +58,7 @@ impl<'a> Input<'a> {
     ///
     /// # Panics
     /// When there are fewer.
+    #[inline]
     pub fn used(&mut self, count: usize) {
         assert!(count <= self.bytes().len(), "what was used must have been there");
         self.used += count;
@@ -84,6 +88,7 @@ impl<'a> Input<'a> {
     }
 
     /// For the world: how many bytes were used, and how many the shard waits for (0: any).
+    #[inline]
     #[must_use]
     pub fn outcome(&self) -> (usize, usize) {
         (self.used, self.need)
