@@ -26,6 +26,8 @@ pub(crate) const COMPLETIONS_MAX: usize = 256;
 const COLLECTED: usize = 64;
 /// Pieces of deferred work that the kernel does in one call (Linux, io_uring.c, IO_LOCAL_TW_DEFAULT_MAX).
 const WORK_A_CALL: usize = 20;
+/// Calls in which queued sends must be made, a millisecond apart: outputs can not be let go before.
+const TRIES_MAX: u32 = 5_000;
 /// Run deferred work, and flush what the completion queue had no room for (linux/io_uring.h, IORING_ENTER_GETEVENTS).
 const ENTER_GETEVENTS: u32 = 1;
 
@@ -218,7 +220,7 @@ impl Ring {
     /// not wait is made, or not, within the call that submits it; so nothing of it is outstanding afterwards.
     pub(crate) fn make_sends(&mut self, count: usize, sent: &mut Vec<(Tag, i32)>) {
         let mut flags = 0;
-        loop {
+        for _ in 0..TRIES_MAX {
             self.submit(flags);
             for entry in self.uring.completion() {
                 match completion(&entry) {
@@ -232,9 +234,13 @@ impl Ring {
                     None => {}
                 }
             }
-            // Nothing but a failed call brings us here: the next one makes room too.
+            // Nothing but a failed call, or a full queue, brings us here: the next one makes room too.
+            if flags == ENTER_GETEVENTS {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             flags = ENTER_GETEVENTS;
         }
+        panic!("the kernel made {} of {count} sends in {TRIES_MAX} tries: it lacks memory", sent.len());
     }
 
     pub(crate) fn cancel(&mut self, target: Tag) {
@@ -287,6 +293,11 @@ impl Ring {
     /// Whether no completion waits to be taken.
     pub(crate) fn is_quiet(&mut self) -> bool {
         self.aside.is_empty() && self.uring.completion().is_empty()
+    }
+
+    /// Whether so many completions wait that no more are worth a call.
+    pub(crate) fn is_full(&mut self) -> bool {
+        self.aside.len() + self.uring.completion().len() >= COLLECTED
     }
 
     /// From now on each completion writes this eventfd (also deferred ones, when they become ready).

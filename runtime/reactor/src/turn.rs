@@ -247,7 +247,9 @@ where
     /// Goes on without sleep: submits what was asked, and lets the ring bring what is ready.
     pub(crate) fn go_on(&mut self) {
         self.io.stopwatch.goes_on();
-        if self.io.ring.is_quiet() {
+        // Also where something is there already: what completes when it is asked for, such as a pipe that is never
+        // empty, must not keep those waiting whose work is done only in this call.
+        if !self.io.ring.is_full() {
             self.io.ring.enter(None);
         }
     }
