@@ -266,7 +266,8 @@ impl Ring {
         }
         loop {
             let after = self.uring.completion().len();
-            if after < before + WORK_A_CALL || after >= COLLECTED {
+            // Work that brings more than one completion is bulk, of which more would only have to be kept.
+            if after != before + WORK_A_CALL || after >= COLLECTED {
                 return;
             }
             before = after;
