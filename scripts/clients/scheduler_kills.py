@@ -20,7 +20,7 @@ import threading
 import time
 
 from _balancer import until
-from _scheduler import ENDS, Scheduler, address, kill, outcome
+from _scheduler import ENDS, Scheduler, address, attempt_is, kill, outcome
 
 ROUNDS = int(os.environ.get("RINGWISE_ROUNDS", "1"))
 
@@ -90,10 +90,17 @@ def worker_with_a_job(scheduler, name):
     job = post(scheduler, PROGRAM.format(3), name, scheduler.nodes[0])
     worker = scheduler.wait(job, "running")["worker"]
     began = kill(scheduler.node(worker))
-    until(lambda: (found := scheduler.job(job))["state"] == "running" and found["attempt"] == 2, "elsewhere")
+    elsewhere = {}
+
+    def runs_elsewhere():
+        elsewhere.update(scheduler.job(job))
+        return elsewhere["state"] == "running" and elsewhere["attempt"] >= 2
+
+    until(runs_elsewhere, "elsewhere")
     print(f"  worker killed, running elsewhere after {time.monotonic() - began:.2f} s")
     found = scheduler.wait(job)
-    assert found["worker"] != worker and found["attempt"] == 2, found
+    assert elsewhere["worker"] != worker, elsewhere
+    attempt_is(found, 2)
     return [job]
 
 
@@ -103,12 +110,13 @@ def worker_that_was_slow(scheduler, name):
     node = scheduler.node(worker)
     kill(node, signal.SIGSTOP)
     found = scheduler.wait(job)
-    assert found["attempt"] == 2 and found["worker"] != worker, found
+    attempt_is(found, 2)
+    assert found["worker"] != worker, found
     # Meanwhile the first program ended too, unseen; now its worker wakes and tells.
     kill(node, signal.SIGCONT)
     until(lambda: scheduler.job(job)["late"], "the late result")
     late = scheduler.job(job)["late"]
-    assert [each["attempt"] for each in late] == [1] and late[0]["result"]["stdout"].split() == [job, "1"], late
+    assert late[0]["attempt"] == 1 and late[0]["result"]["stdout"].split() == [job, "1"], late
     assert "late" in [event["what"] for event in scheduler.job(job)["history"]]
     return [job]
 
@@ -127,8 +135,9 @@ def leader_and_worker_at_once(scheduler, name):
     job = post(scheduler, PROGRAM.format(2), name, scheduler.nodes[0])
     worker = scheduler.wait(job, "running")["worker"]
     leader = scheduler.leader()
-    kill(leader)
-    kill(scheduler.node(worker) if worker != leader["id"] else leader)
+    nodes = {node["id"]: node for node in (leader, scheduler.node(worker))}
+    for node in nodes.values():
+        kill(node)
     return [job]
 
 

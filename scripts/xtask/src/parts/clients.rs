@@ -5,7 +5,7 @@
 //! ports and ends with status 0 when everything it believes of the server held. Clients in other languages have a
 //! folder there, are built under target/, and are started beside a server by a helper.
 
-use super::failures::told_tests;
+use super::failures::told_script;
 use super::{bounded, cargo, told, with};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,7 +56,7 @@ pub(super) fn run_more(root: &Path) -> Result<(), String> {
     let compared = root.join("scripts/clients/compare_redis.py");
     let compare = script(&python, &compared, &program(root, DHT));
     let outcomes = [
-        told_tests(with(compare, |command| command.env("RINGWISE_SEEDS", LONG_SEEDS))),
+        told_script(with(compare, |command| command.env("RINGWISE_SEEDS", LONG_SEEDS))),
         http(root),
         together(PROGRAMS.iter().map(|program| of(root, program))),
         faas(root),
@@ -119,7 +119,7 @@ fn build(root: &Path, program: &str) -> Result<(), String> {
 
 /// Runs every command; one that fails does not keep the next from running.
 fn all(commands: impl Iterator<Item = Command>) -> Result<(), String> {
-    together(commands.map(told_tests))
+    together(commands.map(told_script))
 }
 
 pub(super) fn together(outcomes: impl Iterator<Item = Result<(), String>>) -> Result<(), String> {

@@ -4,7 +4,8 @@
 //! tests belong to the sentence that ends the part, and their words are printed once more with it.
 
 use super::told_by;
-use std::io::{BufRead, BufReader};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -12,28 +13,42 @@ use std::time::Duration;
 /// Lines of failed tests that are printed once more; a test that fails a thousand times over says it in the first.
 const LINES_MAX: usize = 120;
 
+/// Lines that a script said last; a traceback through the threads of a client takes some thirty.
+const LAST_MAX: usize = 60;
+
 /// How long after the end of a program lines of it may still come.
 const LATE_MAX: Duration = Duration::from_secs(2);
 
-/// Runs the command as [`super::told`] does; when it ends badly, the sentence names the tests that failed.
+/// Runs cargo's tests as [`super::told`] does; when it ends badly, the sentence names the tests that failed.
 ///
 /// # Errors
 /// The sentence.
 pub(super) fn told_tests(mut command: Command) -> Result<(), String> {
     command.stdout(Stdio::piped());
+    told_heard(command)
+}
+
+/// The same for a script, whose last words are its failure where no test of it has a name.
+///
+/// # Errors
+/// The sentence.
+pub(super) fn told_script(mut command: Command) -> Result<(), String> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    told_heard(command)
+}
+
+fn told_heard(command: Command) -> Result<(), String> {
     let mut heard = Heard::default();
     let outcome = told_by(command, |command| {
         let mut child = command.spawn()?;
-        let output = child.stdout.take().map(BufReader::new);
         let (say, said) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in output.into_iter().flat_map(|output| output.split(b'\n')).map_while(Result::ok) {
-                let line = String::from_utf8_lossy(&line).into_owned();
-                println!("{line}");
-                // It is read on when nobody hears it: who writes it would wait otherwise.
-                let _ = say.send(line);
-            }
-        });
+        if let Some(stream) = child.stdout.take() {
+            pass_on(stream, say.clone(), |line| println!("{line}"));
+        }
+        if let Some(stream) = child.stderr.take() {
+            heard.is_script = true;
+            pass_on(stream, say, |line| eprintln!("{line}"));
+        }
         let status = child.wait()?;
         // Whatever it leaves behind holds the other end and may never let go.
         while let Ok(line) = said.recv_timeout(LATE_MAX) {
@@ -44,11 +59,26 @@ pub(super) fn told_tests(mut command: Command) -> Result<(), String> {
     outcome.map_err(|why| heard.close(&why))
 }
 
+/// Prints every line when it comes, and says it.
+fn pass_on(stream: impl Read + Send + 'static, say: mpsc::Sender<String>, print: fn(&str)) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            print(&line);
+            // It is read on when nobody hears it: who writes it would wait otherwise.
+            let _ = say.send(line);
+        }
+    });
+}
+
 /// What was heard of tests that failed.
 #[derive(Default)]
 struct Heard {
     names: Vec<String>,
     words: Vec<String>,
+    /// What was said last, of a script.
+    last: VecDeque<String>,
+    is_script: bool,
     /// Between the line that opens the list of failures and the one that ends a program's tests; in a script, between
     /// the line of a test that failed and that of the next.
     in_failures: bool,
@@ -56,6 +86,10 @@ struct Heard {
 
 impl Heard {
     fn hear(&mut self, line: &str) {
+        if self.is_script {
+            self.last.push_back(line.to_owned());
+            self.last.drain(..self.last.len().saturating_sub(LAST_MAX));
+        }
         match line {
             "failures:" => self.in_failures = true,
             _ if line.starts_with("test result:") || is_script_line(line) => self.in_failures = false,
@@ -73,7 +107,8 @@ impl Heard {
 
     fn close(&self, why: &str) -> String {
         if self.names.is_empty() {
-            return why.to_owned();
+            let last = self.last.iter().map(|line| format!("\n{line}"));
+            return why.to_owned() + &last.collect::<String>();
         }
         format!("{why}: {}\n{}", self.names.join(", "), self.words.join("\n"))
     }
@@ -109,5 +144,15 @@ mod tests {
         said.lines().for_each(|line| heard.hear(line));
         let closing = heard.close("`python3 one.py` ended with 1");
         assert_eq!(closing, "`python3 one.py` ended with 1: test_two\nTraceback:\nAssertionError: left");
+    }
+
+    #[test]
+    fn the_last_words_of_a_script_without_named_tests_are_kept() {
+        let mut heard = Heard { is_script: true, ..Heard::default() };
+        (0..LAST_MAX).for_each(|round| heard.hear(&format!("{round}: held")));
+        heard.hear("AssertionError: left");
+        let closing = heard.close("ended with 1");
+        assert!(closing.starts_with("ended with 1\n1: held\n"), "{closing}");
+        assert!(closing.ends_with("\nAssertionError: left"), "{closing}");
     }
 }
