@@ -17,13 +17,17 @@ use reactor::Fatal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wire::Outcome;
-use wire::link::{Hello, read_hello, write_hello};
+use wire::link::{Hello, Refusal, read_hello, write_hello};
 use wire::proof::{CHALLENGE, Challenge, End, Key, PROOF};
 
 /// The most agents of a run.
@@ -40,6 +44,8 @@ const PREPARE_MAX: Duration = Duration::from_secs(900);
 const BEYOND_MAX: Duration = Duration::from_secs(120);
 /// How long a run without a duration may take.
 const UNBOUNDED_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long an order may take to end when the agent is told to.
+const END_MAX: Duration = Duration::from_secs(5);
 /// Options that concern the one who asks, and not those who are asked.
 const OWN: [&[&str]; 8] = [
     &["--agents"],
@@ -76,7 +82,8 @@ enum Says {
     Found(Vec<Packed>, Option<f64>),
 }
 
-/// Waits for orders, for ever.
+/// Waits for orders until it is told to end, by SIGTERM or SIGINT. The order at hand ends early then, and says what it
+/// found.
 ///
 /// # Errors
 /// A sentence, when it cannot listen.
@@ -98,26 +105,127 @@ pub fn serve(typed: &AgentArgs) -> Result<u8, Fatal> {
         )));
     }
     let at = listener.local_addr().map_err(|error| Fatal::misuse(error.to_string()))?;
-    println!("READY loadgen agent={at} pid={}", std::process::id());
     let program = std::env::current_exe().map_err(|error| Fatal::machine(error.to_string()))?;
-    for stream in listener.incoming() {
-        let Ok(stream) = stream else { continue };
-        let words = std::env::args().skip(1);
-        let child = Command::new(&program)
-            .args(words)
+    let desk = Arc::new(Mutex::new(Desk::default()));
+    let theirs = desk.clone();
+    reactor::until_told_to_end(move || {
+        println!("READY loadgen agent={at} pid={}", std::process::id());
+        std::thread::spawn(move || take_orders(&listener, &program, &theirs));
+    })?;
+    close(&desk);
+    Ok(0)
+}
+
+/// Where orders are served: one at a time, and none once it is closed.
+#[derive(Debug, Default)]
+struct Desk {
+    served: Option<Served>,
+    is_closed: bool,
+}
+
+/// An order in its process, and our end of what it is held by. That process has the other end as its standard output:
+/// each of the two learns by it that the other is gone, however that came.
+#[derive(Debug)]
+struct Served {
+    child: Child,
+    leash: Arc<UnixStream>,
+}
+
+impl Served {
+    /// In a process group of its own: what a terminal tells to end is the agent, and an order hears of it from there.
+    fn start(program: &Path, stream: TcpStream) -> io::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let child = Command::new(program)
+            .args(std::env::args().skip(1))
             .arg("--inherited")
             .stdin(Stdio::from(OwnedFd::from(stream)))
-            .stdout(Stdio::null())
-            .status();
-        if let Err(error) = child {
+            .stdout(Stdio::from(OwnedFd::from(theirs)))
+            .process_group(0)
+            .spawn()?;
+        Ok(Self { child, leash: Arc::new(ours) })
+    }
+
+    /// Has it end early, and ends it when it does not.
+    fn end(&mut self) -> io::Result<()> {
+        self.leash.shutdown(Shutdown::Write)?;
+        self.leash.set_read_timeout(Some(END_MAX))?;
+        if wait_for(&self.leash).is_err() {
+            self.child.kill()?;
+        }
+        self.child.wait().map(drop)
+    }
+}
+
+fn take_orders(listener: &TcpListener, program: &Path, desk: &Mutex<Desk>) {
+    for stream in listener.incoming().filter_map(Result::ok) {
+        if let Err(error) = serve_one(program, stream, desk) {
             eprintln!("an order could not be served: {error}");
         }
     }
-    Ok(0)
+}
+
+/// One order in a process of its own, to its end.
+fn serve_one(program: &Path, stream: TcpStream, desk: &Mutex<Desk>) -> io::Result<()> {
+    let leash = {
+        let mut desk = lock(desk);
+        if desk.is_closed {
+            return Ok(());
+        }
+        let served = Served::start(program, stream)?;
+        let leash = served.leash.clone();
+        desk.served = Some(served);
+        leash
+    };
+    let waited = wait_for(&leash);
+    let served = lock(desk).served.take();
+    match served {
+        Some(mut served) => served.child.wait().and(waited),
+        None => Ok(()),
+    }
+}
+
+/// No order is served from here on, and the one at hand ends.
+fn close(desk: &Mutex<Desk>) {
+    let mut desk = lock(desk);
+    desk.is_closed = true;
+    if let Some(mut served) = desk.served.take()
+        && let Err(error) = served.end()
+    {
+        eprintln!("an order could not be ended: {error}");
+    }
+}
+
+/// Until the process at the other end of a leash is gone.
+fn wait_for(mut leash: &UnixStream) -> io::Result<()> {
+    io::copy(&mut leash, &mut io::sink()).map(drop)
+}
+
+/// Held for as long as it takes to start an order, and at the end to end one.
+fn lock(desk: &Mutex<Desk>) -> MutexGuard<'_, Desk> {
+    desk.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends this order when the agent lets go of it, or is gone: early, where its run has `begun`, and at once where not.
+fn heed(begun: Arc<AtomicBool>) -> io::Result<()> {
+    let mut leash = io::stdout().as_fd().try_clone_to_owned().map(UnixStream::from)?;
+    std::thread::spawn(move || {
+        // What is started by hand is not held by anybody.
+        if !matches!(leash.read(&mut [0]), Ok(0)) {
+            return;
+        }
+        if begun.load(Ordering::Relaxed) {
+            reactor::terminate();
+            std::thread::sleep(END_MAX);
+        }
+        std::process::exit(0);
+    });
+    Ok(())
 }
 
 /// One order, from greeting to result.
 fn attend(mut stream: TcpStream, key: Option<&Key>, typed: &AgentArgs) -> Result<(), String> {
+    let begun = Arc::new(AtomicBool::new(false));
+    heed(begun.clone()).map_err(|error| error.to_string())?;
     greet(&mut stream, End::Acceptor, key).map_err(|error| error.to_string())?;
     let Told::Order(words, seed) = hear(&mut stream, ANSWER_MAX)? else {
         return Err("an order was expected".to_owned());
@@ -142,6 +250,7 @@ fn attend(mut stream: TcpStream, key: Option<&Key>, typed: &AgentArgs) -> Result
             Err(why) => Err(Fatal::misuse(format!("who ordered the run is gone: {why}"))),
         }
     };
+    begun.store(true, Ordering::Relaxed);
     match here(&run, Some(Box::new(prepared))) {
         Ok((outcomes, busy)) => {
             say(&mut stream, &Says::Found(outcomes.iter().map(Packed::new).collect(), busy))
@@ -238,7 +347,10 @@ impl Agent {
         let address = name.to_socket_addrs().map_err(wrong)?.next();
         let address = address.ok_or_else(|| wrong(io::Error::other("the host has no address")))?;
         let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX).map_err(wrong)?;
-        greet(&mut stream, End::Dialler, key).map_err(wrong)?;
+        greet(&mut stream, End::Dialler, key).map_err(|error| Fatal {
+            status: STATUS_UNREACHABLE,
+            sentence: format!("agent {name}: {error}"),
+        })?;
         Ok(Self { name: name.to_owned(), stream, cores: 0 })
     }
 
@@ -270,8 +382,27 @@ fn key(file: &Path) -> Result<Key, Fatal> {
     Key::new(&bytes).ok_or_else(|| wrong(format!("a key has at least {} bytes", wire::proof::KEY_MIN)))
 }
 
-/// Both hellos, and where there is a key both proofs.
+/// Both hellos, and where there is a key both proofs. Who refuses a greeting closes without a word, so an end that comes
+/// here has few reasons.
 fn greet(stream: &mut TcpStream, we: End, key: Option<&Key>) -> io::Result<()> {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof, WouldBlock};
+    let closed = match key {
+        None => "it may want a key (--key-file)",
+        Some(_) => "it may have no key or another one (--key-file)",
+    };
+    exchange(stream, we, key).map_err(|error| match error.kind() {
+        UnexpectedEof | ConnectionReset | BrokenPipe => io::Error::other(format!(
+            "it closed the connection in the greeting: {closed}, or speak another version"
+        )),
+        WouldBlock => io::Error::other(format!(
+            "it was silent in the greeting for {} s: it may be busy with another order",
+            ANSWER_MAX.as_secs()
+        )),
+        _ => error,
+    })
+}
+
+fn exchange(stream: &mut TcpStream, we: End, key: Option<&Key>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
     let challenge = key.map(|_| challenge()).transpose()?;
@@ -285,7 +416,7 @@ fn greet(stream: &mut TcpStream, we: End, key: Option<&Key>) -> io::Result<()> {
     let theirs = match read_hello(&heard, &ours) {
         Outcome::Done { value, .. } => value,
         Outcome::Partial { .. } => return Err(io::Error::other("its greeting has no end")),
-        Outcome::Fault(refusal) => return Err(io::Error::other(refusal.to_string())),
+        Outcome::Fault(refusal) => return Err(io::Error::other(refused(&refusal))),
     };
     if we == End::Acceptor {
         stream.write_all(&said)?;
@@ -301,6 +432,16 @@ fn greet(stream: &mut TcpStream, we: End, key: Option<&Key>) -> io::Result<()> {
     match key.is_proved(they, dialler, acceptor, &proof) {
         true => Ok(()),
         false => Err(io::Error::other("it has another key: give both the same --key-file")),
+    }
+}
+
+/// Why there is no conversation, in the words of agents: a link is between nodes.
+fn refused(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Stranger => "what it said is no greeting of loadgen".to_owned(),
+        Refusal::Keyless => "it has no key and we have one: give both the same --key-file".to_owned(),
+        Refusal::Keyed => "it has a key and we have none: give both the same --key-file".to_owned(),
+        other => other.to_string(),
     }
 }
 
@@ -352,4 +493,38 @@ fn hear<T: DeserializeOwned>(stream: &mut TcpStream, most: Duration) -> Result<T
     let mut text = Vec::new();
     stream.take(length as u64).read_to_end(&mut text).map_err(wrong)?;
     serde_json::from_slice(&text).map_err(|error| format!("it said what is no message: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the one who dials and the one who accepts say of a greeting with these keys.
+    fn greeted(dialler: Option<&Key>, acceptor: Option<&Key>) -> [Result<(), String>; 2] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        std::thread::scope(|scope| {
+            let accepts = scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                greet(&mut stream, End::Acceptor, acceptor)
+            });
+            let dials = greet(&mut stream, End::Dialler, dialler);
+            [dials, accepts.join().unwrap()].map(|end| end.map_err(|error| error.to_string()))
+        })
+    }
+
+    #[test]
+    fn a_greeting_that_fails_names_the_key() {
+        let key = Key::new(b"a key of more than sixteen bytes").unwrap();
+        assert_eq!(greeted(None, None), [Ok(()), Ok(())]);
+        assert_eq!(greeted(Some(&key), Some(&key)), [Ok(()), Ok(())]);
+        let [dials, accepts] = greeted(None, Some(&key));
+        assert!(
+            dials.is_err_and(|why| why.contains("closed the connection in the greeting: it may want a key"))
+        );
+        assert!(accepts.is_err_and(|why| why.starts_with("it has no key and we have one")));
+        let [dials, accepts] = greeted(Some(&key), None);
+        assert!(dials.is_err_and(|why| why.contains("it may have no key or another one (--key-file)")));
+        assert!(accepts.is_err_and(|why| why.starts_with("it has a key and we have none")));
+    }
 }

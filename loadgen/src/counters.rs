@@ -5,8 +5,8 @@
 use crate::discover::ask;
 use crate::plan::Load;
 use crate::protocol::Dialect;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 use wire::resp::Reply;
 
@@ -45,19 +45,24 @@ pub struct Reading {
 impl Reading {
     /// What all targets count, as far as they tell. `metric` is `http://host:port/path#name`, for who is not asked
     /// by INFO: all series of that name are added up.
-    #[must_use]
-    pub fn take(load: &Load, metric: Option<&str>) -> Option<Self> {
+    ///
+    /// # Errors
+    /// A sentence, when a `metric` was given and cannot be read.
+    pub fn take(load: &Load, metric: Option<&str>) -> Result<Option<Self>, String> {
         match (metric, &load.dialect) {
-            (Some(metric), _) => Some(Self { requests: scrape(metric)?, own: 0 }),
-            (None, Dialect::Resp) => {
-                let mut requests = 0;
-                for target in &load.targets {
-                    requests += ask(*target, &[b"INFO", b"stats"], processed).ok()??;
-                }
-                Some(Self { requests, own: load.targets.len() as u64 })
-            }
-            (None, Dialect::Frame | Dialect::Http(_)) => None,
+            (Some(metric), _) => scrape(metric).map(|requests| Some(Self { requests, own: 0 })),
+            (None, Dialect::Resp) => Ok(Self::informed(&load.targets)),
+            (None, Dialect::Frame | Dialect::Http(_)) => Ok(None),
         }
+    }
+
+    /// What all of these say when they are asked by INFO; none where one does not.
+    fn informed(targets: &[SocketAddr]) -> Option<Self> {
+        let mut requests = 0;
+        for target in targets {
+            requests += ask(*target, &[b"INFO", b"stats"], processed).ok()??;
+        }
+        Some(Self { requests, own: targets.len() as u64 })
     }
 
     /// The server's count from `self` to `after`, beside ours. None where the server was restarted meanwhile.
@@ -80,17 +85,50 @@ fn processed(reply: Reply<'_>) -> Option<u64> {
 }
 
 /// All series of a counter on a page of Prometheus text.
-fn scrape(metric: &str) -> Option<u64> {
+fn scrape(metric: &str) -> Result<u64, String> {
+    let Place { host, path, name } =
+        place(metric).ok_or("it is not of the form http://HOST:PORT/PATH#NAME")?;
+    let text = page(host, path).map_err(|error| format!("the page cannot be read: {error}"))?;
+    sum(&text, name).ok_or_else(|| format!("the page has no counter {name}"))
+}
+
+/// Where a counter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place<'a> {
+    host: &'a str,
+    path: &'a str,
+    name: &'a str,
+}
+
+fn place(metric: &str) -> Option<Place<'_>> {
     let (page, name) = metric.strip_prefix("http://")?.split_once('#')?;
-    let (host, path) = page.split_once('/').map_or((page, "metrics"), |(host, path)| (host, path));
-    let to: SocketAddr = host.parse().ok()?;
-    let mut stream = TcpStream::connect_timeout(&to, ANSWER_MAX).ok()?;
-    stream.set_read_timeout(Some(ANSWER_MAX)).ok()?;
+    let (host, path) = page.split_once('/').unwrap_or((page, "metrics"));
+    let (alone, port) = host.rsplit_once(':')?;
+    let whole = !alone.is_empty() && !name.is_empty() && port.parse::<u16>().is_ok();
+    whole.then_some(Place { host, path, name })
+}
+
+/// A page with its head, as it was sent.
+fn page(host: &str, path: &str) -> io::Result<String> {
+    let mut stream = connect(host)?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
     let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
+    stream.write_all(request.as_bytes())?;
     let mut text = String::new();
-    stream.take(PAGE_MAX).read_to_string(&mut text).ok()?;
-    sum(&text, name)
+    stream.take(PAGE_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A connection to the first address of this host that takes one.
+fn connect(host: &str) -> io::Result<TcpStream> {
+    let mut failed = io::Error::other("the host has no address");
+    for address in host.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, ANSWER_MAX) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 fn sum(text: &str, name: &str) -> Option<u64> {
@@ -110,6 +148,7 @@ fn sum(text: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{BufRead as _, BufReader};
 
     #[test]
     fn what_servers_write_is_read() {
@@ -119,6 +158,36 @@ mod tests {
         let page = "HTTP/1.1 200 OK\r\n\r\n# HELP x_total y\nx_total{core=\"0\"} 5\nx_total{core=\"1\"} 7\nx_total_more 9\n";
         assert_eq!(sum(page, "x_total"), Some(12));
         assert_eq!(sum(page, "x_totals"), None);
+    }
+
+    #[test]
+    fn a_counter_that_cannot_be_read_is_told_of() {
+        let place = place("http://h:1/a/b#x_total");
+        assert_eq!(place, Some(Place { host: "h:1", path: "a/b", name: "x_total" }));
+        for wrong in [
+            "h:1/metrics#x",
+            "http://h:1/metrics",
+            "http://h:1/metrics#",
+            "http://h/metrics#x",
+            "http://h:p#x",
+        ] {
+            assert!(scrape(wrong).is_err_and(|why| why.contains("not of the form")), "{wrong}");
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nx_total 5\n").unwrap();
+        });
+        assert_eq!(
+            scrape(&format!("http://{at}/metrics#nope")),
+            Err("the page has no counter nope".to_owned())
+        );
+        server.join().unwrap();
+        let gone = scrape(&format!("http://{at}/metrics#x_total"));
+        assert!(gone.is_err_and(|why| why.contains("cannot be read")));
     }
 
     #[test]

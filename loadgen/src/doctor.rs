@@ -3,7 +3,7 @@
 
 use crate::cli::DoctorArgs;
 use crate::plan::Run;
-use reactor::doctor::{Finding, Needs, examine, raise_open_files, require};
+use reactor::doctor::{Finding, Needs, examine, raise_locked_memory, raise_open_files, require};
 use reactor::{Fatal, allowed_cores};
 use std::fs;
 
@@ -20,6 +20,8 @@ const PORTS_DEFAULT: (u64, u64) = (32_768, 60_999);
 /// None; the type is that of every command.
 pub fn run(typed: &DoctorArgs) -> Result<u8, Fatal> {
     let sources = typed.source.as_ref().map_or(1, Vec::len) as u64;
+    // As a run does.
+    let _ = raise_locked_memory();
     let mut findings = examine(&needs(typed.connections, allowed_cores().len()));
     findings.extend([ports(typed.connections, sources, typed.targets), backlog(), governor(), steal()]);
     for Finding { name, ok, found, mend } in &findings {
@@ -41,6 +43,7 @@ pub fn room_for(run: &Run) -> Result<(), Fatal> {
     let cores = if run.cores.is_empty() { allowed_cores().len() } else { run.cores.len() };
     let all = run.load.part.map_or(cores as u64, |part| u64::from(part.all).max(1));
     let connections = (u64::from(run.load.connections) * cores as u64).div_ceil(all);
+    let _ = raise_locked_memory();
     require(&needs(connections, cores))?;
     // Where it cannot be raised, `require` has found the hard limit enough, and a dial tells.
     let _ = raise_open_files();

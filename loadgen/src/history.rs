@@ -213,6 +213,9 @@ pub fn check(file: &Path) -> Result<u8, Fatal> {
     let wrong = |why: String| Fatal::misuse(format!("{}: {why}", file.display()));
     let opened = File::open(file).map_err(|error| wrong(error.to_string()))?;
     let all = read(BufReader::new(opened)).map_err(wrong)?;
+    if all.is_empty() {
+        return Err(wrong("the history has no operation".to_owned()));
+    }
     let keys = all.chunk_by(|a, b| a.key == b.key).count() as u64;
     let unknown = all.iter().filter(|kept| kept.back().is_none()).count() as u64;
     let (operations, keys) = (shown_count(all.len() as u64), shown_count(keys));
@@ -279,6 +282,20 @@ pub(crate) mod tests {
         {
             assert!(read(wrong.as_bytes()).is_err_and(|why| why.starts_with("line 1: ")), "{wrong}");
         }
+    }
+
+    #[test]
+    fn of_a_history_without_operations_nothing_is_said() {
+        let file = std::env::temp_dir().join(format!("loadgen-history-empty-{}", std::process::id()));
+        for text in [String::new(), format!("{HEAD}\n{COLUMNS}\n")] {
+            std::fs::write(&file, text).unwrap();
+            let fatal = check(&file).unwrap_err();
+            assert!(
+                fatal.status == 2 && fatal.sentence.ends_with(": the history has no operation"),
+                "{fatal}"
+            );
+        }
+        std::fs::remove_file(file).unwrap();
     }
 
     #[test]

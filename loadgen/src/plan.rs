@@ -368,6 +368,24 @@ fn unkept(load: &Load) -> Option<&'static str> {
     }
 }
 
+fn scheme(name: &str) -> Option<Scheme> {
+    match name {
+        "resp" => Some(Scheme::Resp),
+        "resp-cluster" => Some(Scheme::Cluster),
+        "frame" => Some(Scheme::Frame),
+        "http" => Some(Scheme::Http),
+        "faas" => Some(Scheme::Faas),
+        "waves" => Some(Scheme::Waves),
+        _ => None,
+    }
+}
+
+/// Whether an address begins with a scheme; what follows it may have been cut off with the path.
+fn has_scheme(address: &str) -> bool {
+    let cut = address.strip_suffix(':');
+    address.contains("://") || cut.is_some_and(|name| name == "jobs" || scheme(name).is_some())
+}
+
 /// Scheme and addresses of a target.
 fn target(text: &str) -> Result<(Scheme, &str), Fatal> {
     let wrong = || {
@@ -376,20 +394,17 @@ fn target(text: &str) -> Result<(Scheme, &str), Fatal> {
              http://host:port/path, jobs://host:port, waves://host:port or faas://host:port/FUNCTION-ID"
         ))
     };
-    let (scheme, addresses) = text.split_once("://").ok_or_else(wrong)?;
-    let scheme = match scheme {
-        "resp" => Scheme::Resp,
-        "resp-cluster" => Scheme::Cluster,
-        "frame" => Scheme::Frame,
-        "http" => Scheme::Http,
-        "faas" => Scheme::Faas,
-        "waves" => Scheme::Waves,
-        _ => return Err(wrong()),
-    };
+    let (name, addresses) = text.split_once("://").ok_or_else(wrong)?;
+    let scheme = scheme(name).ok_or_else(wrong)?;
     let addresses = match scheme {
         Scheme::Http | Scheme::Faas | Scheme::Waves => addresses.split('/').next().unwrap_or_default(),
         Scheme::Resp | Scheme::Cluster | Scheme::Frame => addresses,
     };
+    if addresses.split(',').skip(1).any(has_scheme) {
+        return Err(Fatal::misuse(format!(
+            "{text:?} is no target: the scheme is written once, before the first address, as in resp://a:1,b:2"
+        )));
+    }
     match addresses.split(',').all(|address| address.contains(':')) {
         true => Ok((scheme, addresses.trim_end_matches('/'))),
         false => Err(wrong()),
@@ -501,6 +516,15 @@ mod tests {
             assert_eq!(status(line), 2, "{line}");
         }
         assert_eq!(status("resp://127.0.0.1:notaport"), 1);
+    }
+
+    #[test]
+    fn a_scheme_is_written_once() {
+        for line in ["resp://127.0.0.1:1,resp://127.0.0.1:2", "http://127.0.0.1:1,http://127.0.0.1:2/a"] {
+            let fatal = meant(line).unwrap_err();
+            assert!(fatal.status == 2 && fatal.sentence.contains("the scheme is written once"), "{fatal}");
+        }
+        assert!(meant("http://127.0.0.1:1,127.0.0.1:2/a?from=b,http://c").is_ok());
     }
 
     #[test]

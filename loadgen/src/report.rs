@@ -2,6 +2,7 @@
 //! `.hlog`, `timeline.csv`, `reproduce.sh` and `report.html`. The shapes are other programs' to rely on: what is in
 //! `run.json` keeps its name and meaning, or the schema has a new number; what is new stands beside it.
 
+use crate::cli::quoted;
 use crate::client::Outcomes;
 use crate::counters::Beside;
 use crate::environment::Environment;
@@ -9,9 +10,10 @@ use crate::events::Event;
 use crate::files::{hgrm, hlog};
 use crate::history::{Kept, Writes, merged};
 use crate::html;
-use crate::plan::{Load, Run};
+use crate::plan::Run;
 use crate::tally::{Kind, Tally};
 use crate::verdict::{Facts, Verdict};
+use crate::words;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -213,19 +215,30 @@ impl Report {
         text
     }
 
-    /// `reproduce.sh`: the same command with the same seed.
+    /// `reproduce.sh`: the same command with the same seed, and without the files that this run wrote.
     #[must_use]
     pub fn reproduce(&self) -> String {
-        let Load { seed, .. } = self.run.load;
-        let command = &self.run.command;
-        let seeded = command.contains("--seed");
-        let seed = if seeded { String::new() } else { format!(" --seed {seed}") };
+        let words = quoted(&again(&self.run.words, self.run.load.seed));
         format!(
-            "#!/bin/sh\n# The same stream of operations: {} on {} cores. Add --out for results of its own.\n\
-             exec {command}{seed} \"$@\"\n",
+            "#!/bin/sh\n# The same stream of operations: {} on {} cores. Add --out or --history for files \
+             of its own.\nexec loadgen run {words} \"$@\"\n",
             self.operations_hash, self.environment.cpus
         )
     }
+}
+
+/// The words of a run that is this one again: its seed is told, and nothing that was written is written over.
+fn again(words: &[String], seed: u64) -> Vec<String> {
+    let mut again = words.to_vec();
+    for names in [&["--out", "-o"][..], &["--history"]] {
+        // They were read once, so no value is missing.
+        let _ = words::take(&mut again, names);
+    }
+    again.retain(|word| !word.starts_with("-o"));
+    if !again.iter().any(|word| word == "--seed" || word.starts_with("--seed=")) {
+        again.extend(["--seed".to_owned(), seed.to_string()]);
+    }
+    again
 }
 
 #[derive(Serialize)]
@@ -282,6 +295,7 @@ impl Percentiles {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::plan::Load;
     use crate::tally::Times;
 
     pub(crate) fn report() -> Report {
@@ -295,7 +309,7 @@ pub(crate) mod tests {
             stamps: true,
             agents: vec![],
             key_file: None,
-            words: vec![],
+            words: vec!["resp://127.0.0.1:6379".to_owned()],
             metric: None,
             cores: vec![],
             out: None,
@@ -381,7 +395,19 @@ pub(crate) mod tests {
     fn reproduce_names_the_seed_once() {
         let mut report = report();
         assert!(report.reproduce().contains("exec loadgen run resp://127.0.0.1:6379 --seed 42 \"$@\""));
-        report.run.command += " --seed 42";
+        report.run.words.push("--seed=42".to_owned());
         assert_eq!(report.reproduce().matches("--seed").count(), 1);
+    }
+
+    #[test]
+    fn reproduce_writes_over_nothing() {
+        let mut report = report();
+        for typed in ["--out d", "--out=d", "-o d", "-o=d", "-od", "--history h", "--history=h"] {
+            let line = format!("resp://127.0.0.1:6379 {typed} -c 5");
+            report.run.words = line.split_whitespace().map(str::to_owned).collect();
+            let text = report.reproduce();
+            let exec = "exec loadgen run resp://127.0.0.1:6379 -c 5 --seed 42 \"$@\"\n";
+            assert!(text.ends_with(exec), "{typed}: {text}");
+        }
     }
 }

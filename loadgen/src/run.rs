@@ -12,9 +12,11 @@ use crate::live::{Live, PERIOD};
 use crate::plan::{Load, Run, STATUS_UNREACHABLE};
 use crate::report::Report;
 use crate::table::table;
+use crate::tally::Errors;
 use crate::workload::operations_hash;
 use reactor::{Fatal, Plan, Reread};
-use std::net::TcpStream;
+use std::fs::File;
+use std::net::{IpAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -50,10 +52,8 @@ pub fn keep(report: &Report) -> Result<(), Fatal> {
         marked = Some(text);
     }
     if let Some(file) = &report.run.history {
-        let wrong = |error: std::io::Error| {
-            Fatal::misuse(format!("--history {} cannot be written: {error}", file.display()))
-        };
-        history::write(&report.history, std::fs::File::create(file).map_err(wrong)?).map_err(wrong)?;
+        let into = File::create(file).map_err(|error| unkept(&error, file))?;
+        history::write(&report.history, into).map_err(|error| unkept(&error, file))?;
     }
     let Some(folder) = &report.run.out else { return Ok(()) };
     if let Some(text) = marked {
@@ -85,12 +85,19 @@ pub fn measure(run: Run) -> Result<Report, Fatal> {
     if let Some(folder) = &run.out {
         std::fs::create_dir_all(folder).map_err(|error| unwritable(&error, folder))?;
     }
+    if let Some(file) = &run.history {
+        // What is there stays until there is something to put in its place.
+        File::options().create(true).append(true).open(file).map_err(|error| unkept(&error, file))?;
+    }
     let listener = match run.events {
         Some(Events::Heard(address)) => Some(Listener::at(address)?),
         Some(Events::File(_)) | None => None,
     };
     let environment = Environment::before(&run.git_commit);
     let before = Reading::take(&run.load, run.metric.as_deref());
+    let before = before.map_err(|why| {
+        Fatal::misuse(format!("--metric {}: {why}", run.metric.as_deref().unwrap_or_default()))
+    })?;
     let (outcomes, busy) = match run.agents.is_empty() {
         true => here(&run, None)?,
         false => agent::elsewhere(&run)?,
@@ -98,7 +105,7 @@ pub fn measure(run: Run) -> Result<Report, Fatal> {
     let cores = outcomes.len() as u16;
     let hash = operations_hash(&run.load, cores);
     let written = outcomes.iter().map(|core| core.tally.written).sum();
-    let after = Reading::take(&run.load, run.metric.as_deref());
+    let after = Reading::take(&run.load, run.metric.as_deref()).ok().flatten();
     let server = before.zip(after).and_then(|(before, after)| before.until(after, written));
     let mut report = Report::new(run, hash, outcomes, busy, server, environment.after());
     report.heard = listener.map(Listener::heard).unwrap_or_default();
@@ -106,7 +113,7 @@ pub fn measure(run: Run) -> Result<Report, Fatal> {
         (_, 0) if !report.facts.cut_short => Err(Fatal {
             status: STATUS_UNREACHABLE,
             sentence: match &report.tally.first_refusal {
-                None => format!("no connection to {} could be made", report.run.target),
+                None => nobody(&report.run.target, &report.tally.errors),
                 Some(said) => format!("{} lets nobody in, it said: {said}", report.run.target),
             },
         }),
@@ -120,6 +127,7 @@ pub fn measure(run: Run) -> Result<Report, Fatal> {
 /// # Errors
 /// A sentence, when this machine cannot.
 pub fn here(run: &Run, go: Option<Reread<Load>>) -> Result<(Vec<Outcomes>, Option<f64>), Fatal> {
+    run.load.sources.iter().try_for_each(|source| ours(*source))?;
     doctor::room_for(run)?;
     let live = Arc::new(Mutex::new(Live::new(run)));
     let shown = live.clone();
@@ -152,6 +160,30 @@ fn unwritable(error: &std::io::Error, folder: &Path) -> Fatal {
     Fatal { status: 2, sentence: format!("--out {} cannot be written: {error}", folder.display()) }
 }
 
+fn unkept(error: &std::io::Error, file: &Path) -> Fatal {
+    Fatal::misuse(format!("--history {} cannot be written: {error}", file.display()))
+}
+
+/// That no connection was made, and what came instead.
+fn nobody(target: &str, errors: &Errors) -> String {
+    let counted: Vec<String> =
+        errors.named().map(|(name, count)| format!("{count} {}", name.replace('_', " "))).collect();
+    match counted.is_empty() {
+        true => format!("no connection to {target} could be made"),
+        false => format!("no connection to {target} could be made: counted were {}", counted.join(", ")),
+    }
+}
+
+/// Whether this machine can connect from that address.
+fn ours(source: IpAddr) -> Result<(), Fatal> {
+    match UdpSocket::bind((source, 0)) {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
+            Err(Fatal::misuse(format!("--source {source} is no address of this machine")))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Only ever held for one look, and by one thread at a time.
 fn lock(live: &Mutex<Live>) -> MutexGuard<'_, Live> {
     live.lock().unwrap_or_else(PoisonError::into_inner)
@@ -174,6 +206,7 @@ fn reachable(run: &Run) -> Result<(), Fatal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tally::Kind;
     use crate::words;
 
     #[test]
@@ -184,5 +217,35 @@ mod tests {
             let run = Run::mean(*typed, command, 1).unwrap();
             assert_eq!(workers(&run).len(), expected, "{connections} connections");
         }
+    }
+
+    /// A run on a target that takes connections and says nothing.
+    fn refused(options: &[&str]) -> Fatal {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut line = vec![format!("frame://{}", listener.local_addr().unwrap())];
+        line.extend(options.iter().map(|word| (*word).to_owned()));
+        let (typed, command) = words::run(&line).unwrap();
+        measure(Run::mean(*typed, command, 1).unwrap()).unwrap_err()
+    }
+
+    #[test]
+    fn what_cannot_be_kept_or_compared_is_said_before_the_run() {
+        let fatal = refused(&["--history", "/nowhere/at/all"]);
+        assert!(
+            fatal.status == 2 && fatal.sentence.starts_with("--history /nowhere/at/all cannot be written: ")
+        );
+        let fatal = refused(&["--metric", "http://127.0.0.1/metrics"]);
+        assert!(fatal.status == 2 && fatal.sentence.contains("not of the form"), "{fatal}");
+        let fatal = refused(&["--source", "192.0.2.1"]);
+        assert_eq!(fatal, Fatal::misuse("--source 192.0.2.1 is no address of this machine"));
+    }
+
+    #[test]
+    fn where_no_connection_was_made_the_failures_are_told() {
+        let mut errors = Errors::default();
+        assert_eq!(nobody("frame://h:1", &errors), "no connection to frame://h:1 could be made");
+        errors.add(Kind::Malformed, 64);
+        errors.add(Kind::DialFailed, 2);
+        assert!(nobody("frame://h:1", &errors).ends_with(": counted were 2 dial failed, 64 malformed"));
     }
 }

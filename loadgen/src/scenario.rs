@@ -100,7 +100,8 @@ impl Scenario {
         words.extend_from_slice(extra);
         let line = std::iter::once("loadgen".to_owned()).chain(words.iter().cloned());
         let cli = Cli::try_parse_from(line).map_err(|error| wrong(error.to_string()))?;
-        let Command::Run(typed) = cli.command else { return Err(wrong("it is no run".to_owned())) };
+        let Command::Run(mut typed) = cli.command else { return Err(wrong("it is no run".to_owned())) };
+        typed.words = words[1..].to_vec();
         Ok(Step { name: run.name.clone(), command: format!("loadgen {}", quoted(&words)), typed })
     }
 

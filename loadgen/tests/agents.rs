@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// A server that keeps every key it was asked for, and answers with a null.
 fn serve() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
@@ -137,4 +138,35 @@ fn who_has_not_the_key_gives_no_orders() {
     let (status, said) = asks(&["--key-file", key.to_str().unwrap()]);
     assert_eq!(status, Some(0), "{said}");
     [key, other].into_iter().for_each(|file| std::fs::remove_file(file).unwrap());
+}
+
+#[test]
+fn an_agent_that_is_told_to_end_ends_with_its_order() {
+    let told = |agent: &mut Agent, signal: &str| {
+        assert!(Command::new("kill").args([signal, &agent.0.id().to_string()]).status().unwrap().success());
+        assert_eq!(agent.0.wait().unwrap().code(), Some(0), "{signal}");
+    };
+    told(&mut Agent::start(&[]), "-TERM");
+    for signal in ["-TERM", "-INT"] {
+        let mut agent = Agent::start(&[]);
+        let (target, asked) = serve();
+        let mut run = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+            .args(["run", &format!("resp://{target}"), "--no-load", "--mix", "get=1", "--agents", &agent.1])
+            .args("-c 2 --rate 500 -d 60s".split_whitespace())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let began = Instant::now();
+        while asked.lock().unwrap().is_empty() {
+            assert!(began.elapsed() < Duration::from_secs(20), "it never began");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        told(&mut agent, signal);
+        // What it found until then is told.
+        assert_eq!(run.wait().unwrap().code(), Some(0), "{signal}");
+        let count = asked.lock().unwrap().len();
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(asked.lock().unwrap().len(), count, "{signal}");
+    }
 }

@@ -114,6 +114,18 @@ def test_what_is_wrong_is_told():
         answer = faas.post("/execute_function", data="{oops", headers={"Content-Type": "application/json"})
         assert answer.status_code == 422 and answer.json()["detail"][0]["type"] == "value_error.jsondecode"
         assert answer.json()["detail"][0]["loc"][0] == "body"
+        for runtime, words in (("wasm", "WebAssembly"), ("", "unknown"), ("node", "unknown")):
+            answer = faas.post("/register_function", json={"name": "f", "payload": pickled(double), "runtime": runtime})
+            refused(answer, 400)
+            assert words in answer.json()["detail"], answer.text
+        for runtime in ("python", None):
+            answer = faas.post("/register_function", json={"name": "f", "payload": pickled(double), "runtime": runtime})
+            assert answer.status_code == 201, answer.text
+        refused(
+            faas.post("/register_function", json={"name": "f", "payload": pickled(double), "runtime": 7}),
+            422,
+            (("body", "runtime"), "str type expected", "type_error.str"),
+        )
         for payload in ("payload", "", "!!!", "gAR9", pickled(5), pickled("text"), "x" * 1000):
             refused(faas.post("/register_function", json={"name": "f", "payload": payload}), 400)
         refused(faas.get(f"/result/{MISSING}?wait=soon"), 422, (("query", "wait"), "value is not a valid float", "type_error.float"))
@@ -219,6 +231,30 @@ def test_an_idempotency_key_is_one_task():
         assert faas.execute(function, 21, headers={"Idempotency-Key": "order 8"})
 
 
+def test_a_key_waits_as_no_key_does():
+    with Faas() as faas, concurrent.futures.ThreadPoolExecutor(10) as pool:
+        function = faas.register(double)
+        body = {"function_id": function, "payload": pickled(((21,), {}))}
+
+        def ask(wait, key):
+            return faas.post(f"/execute_function?wait={wait}", json=body, headers={"Idempotency-Key": key})
+
+        refused(ask("soon", "order 0"), 422, (("query", "wait"), "value is not a valid float", "type_error.float"))
+        assert sum_of(faas, "faas_tasks_accepted_total") == 0
+        began = time.monotonic()
+        answer = ask(0.3, "order 0")
+        assert answer.json()["status"] == "QUEUED" and time.monotonic() - began >= 0.3, answer.text
+        # Several keys, so that with several cores some are another core's; the first is of a task that exists.
+        asked = [pool.submit(ask, 30, f"order {n}") for n in range(10)]
+        eventually(lambda: sum_of(faas, "faas_waiting") == 10)
+        faas.worker()
+        told = [answer.result() for answer in asked]
+        assert all(answer.status_code == 200 and unpickled(answer.json()["result"]) == 42 for answer in told)
+        again = ask(30, "order 0").json()
+        assert again == told[0].json() and again["task_id"] == answer.json()["task_id"], again
+        assert len(faas.workers[0].ran) == 10
+
+
 def test_long_polls():
     with Faas() as faas:
         function = faas.register(sleeps)
@@ -269,6 +305,10 @@ def test_lists():
         assert len(faas.get("/tasks?limit=2").json()["tasks"]) == 2
         assert faas.get("/tasks?state=completed").json() == {"count": 0, "tasks": []}
         assert faas.get("/tasks?state=sideways").status_code == 422
+        assert len(faas.get("/tasks?limit=100000000000").json()["tasks"]) == 5
+        for limit in ("x", "1.5", "-1", ""):
+            whole = (("query", "limit"), "value is not a valid integer", "type_error.integer")
+            refused(faas.get(f"/tasks?limit={limit}"), 422, whole)
         assert faas.get("/workers").json() == {"workers": []}
         faas.worker()
         [worker] = faas.get("/workers").json()["workers"]

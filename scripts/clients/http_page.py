@@ -27,7 +27,8 @@ class Browser:
     """One headless Chromium with one page, spoken to by its own protocol."""
 
     def __enter__(self):
-        self.folder = tempfile.TemporaryDirectory()
+        # Processes that the browser leaves behind may still write there when it is emptied.
+        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         command = [
             "chromium",
             "--headless=new",

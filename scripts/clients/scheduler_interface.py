@@ -32,6 +32,8 @@ def jobs(scheduler):
         assert scheduler.job(answer["id"], at=at)["result"]["stdout"] == "42\n"
     status, refused = scheduler.json("POST", "/api/v1/jobs", {"program": "print(7)"}, key="forty-two")
     assert status == 422 and "error" in refused, (status, refused)
+    status, refused = scheduler.json("POST", "/api/v1/jobs", {"program": "print(7)"}, key="k" * 257)
+    assert (status, refused["error"]) == (400, "an Idempotency-Key has 1 to 256 bytes"), (status, refused)
 
     check = [
         ("import sys; print(sys.stdin.read().upper(), sys.argv[1:])", {"stdin": "abc", "args": ["x", "y z"]}, "ABC ['x', 'y z']\n"),
@@ -230,6 +232,8 @@ def live(scheduler):
 def stop(scheduler):
     leader = scheduler.leader()
     at = address(leader["address"])
+    assert scheduler.ask("HEAD", "/stop", at=at) == (405, "")
+    assert scheduler.ask("GET", "/healthz", at=at) == (200, "ok\n"), "HEAD stops nobody"
     job = scheduler.send("import time; time.sleep(3); print('once')")
     scheduler.wait(job, "running")
     assert scheduler.ask("GET", "/stop", at=at) == (200, "True")
@@ -256,6 +260,13 @@ def stop(scheduler):
     assert scheduler.ask("GET", "/stop", at=at) == (200, "False")
     scheduler.settled()
 
+    assert scheduler.ask("GET", "/stop", at=scheduler.log) == (200, "True")
+    server = ":".join(map(str, scheduler.client))
+    done = subprocess.run([sys.argv[1], "logs", "--server", server], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "418: I am simulating a crash" in done.stderr, done
+    assert scheduler.ask("GET", "/stop", at=scheduler.log) == (200, "False")
+    scheduler.settled()
+
 
 def command_line(scheduler):
     server = ["--server", ":".join(map(str, scheduler.client))]
@@ -278,6 +289,16 @@ def command_line(scheduler):
     assert "leader" in run("nodes", *server)
     assert "Received payload: " + job in run("logs", *server)
     run("result", *server, "0123456789abcdef", status=1)
+    for word in ("show", "result", "cancel", "retry"):
+        run(word, *server, "", status=2)
+        run(word, *server, "?limit=1", status=1)
+    for state in ("a b", "dead&limit=x"):
+        run("list", *server, "--state", state, status=1)
+    run("submit", *server, "--key", "a\r\nX-Y: z", "-", stdin="print(1)", status=2)
+    waits = run("submit", *server, "-", stdin="import os, time; time.sleep(0 if os.environ['ATTEMPT'] > '1' else 60); print('at last')").strip()
+    scheduler.wait(waits, "running")
+    assert run("cancel", *server, "--wait", waits) == f"{waits} cancelled\n"
+    assert run("retry", *server, "--wait", waits) == "at last\n"
     run("frobnicate", status=2)
     run("list", "--server", "127.0.0.1:1", status=3)
     assert "submit" in run("--help")

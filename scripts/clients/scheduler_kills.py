@@ -197,6 +197,22 @@ def job_that_kills_its_worker(scheduler, name):
     return []
 
 
+def job_that_kills_its_keeper(scheduler, name):
+    """Who keeps the programs of a worker is a part of it: without it the worker ends, and is another when it is back."""
+    program = (
+        "import os, signal, time\n"
+        "if os.environ['ATTEMPT'] == '1':\n"
+        "    os.kill(os.getppid(), signal.SIGKILL)\n"
+        "    time.sleep(60)\n"
+        "print(os.environ['JOB_ID'], os.environ['ATTEMPT'])\n"
+    )
+    job = post(scheduler, program, name, scheduler.nodes[0])
+    found = scheduler.wait(job)
+    assert found["state"] == "finished" and found["attempt"] >= 2, found
+    scheduler.settled()
+    return [job, *[post(scheduler, PROGRAM.format(0.1), f"{name}-{after}", scheduler.nodes[0]) for after in range(6)]]
+
+
 # The rows of the contract: who dies, when; and what happens.
 ROWS = [
     (leader_before_acknowledging, "leader, before it has acknowledged", "the client tries again with the same key at any node; one job"),
@@ -208,6 +224,7 @@ ROWS = [
     (minority, "three of five do not answer", "the minority refuses with a reason"),
     (power, "every node at once (power)", "on restart everything acknowledged is there"),
     (job_that_kills_its_worker, "a job that kills its worker each time", "attempt cap, back-off, dead-letter list with reasons, retry"),
+    (job_that_kills_its_keeper, "the keeper of a worker's programs", "the worker with it; attempt + 1 elsewhere"),
 ]
 
 

@@ -393,7 +393,7 @@ where
         lanes: Lanes::new(berth.seat.core, berth.seats, berth.parcels, high, low),
         listeners: Listeners::new(berth.doors),
         children: Children::new(berth.keeper),
-        store: Store::new(log, berth.eras),
+        store: Store::new(log, berth.eras, berth.stall.1),
         links: Links::new(berth.name, berth.neighbours, berth.stall.1),
         gatherings: Gatherings::default(),
         spare: Vec::new(),

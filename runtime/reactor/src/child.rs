@@ -15,11 +15,13 @@ pub(crate) struct Children {
     touched: bool,
     /// A poll for room in the keeper's socket is outstanding.
     awaiting_room: bool,
+    /// The keeper is gone: this program can keep no child any more.
+    pub(crate) are_lost: bool,
 }
 
 impl Children {
     pub(crate) fn new(seat: Option<KeeperSeat>) -> Self {
-        Self { seat, refused: 0, touched: false, awaiting_room: false }
+        Self { seat, refused: 0, touched: false, awaiting_room: false, are_lost: false }
     }
 
     /// Asks for a child; the sentence says why there will be none.
@@ -90,11 +92,18 @@ impl<Said> Io<Said> {
             return;
         }
         self.take_keeper_events();
-        self.watch_keeper();
+        if !self.children.are_lost {
+            self.watch_keeper();
+        }
     }
 
+    /// The shard is not told of children that ended with their keeper: that they were killed says nothing of what they
+    /// did, and this program ends.
     fn take_keeper_events(&mut self) {
         while let Some(event) = self.children.seat.as_mut().and_then(KeeperSeat::receive) {
+            if self.children.seat.as_ref().is_some_and(KeeperSeat::keeper_is_gone) {
+                continue;
+            }
             self.happenings.push_back(Happening::Child(event.child, event.what));
             for (pipe, fd) in event.pipes {
                 let conn = self.settle_in(fd, Kind::Pipe, Opened::Pipe(event.child, pipe));
@@ -107,5 +116,6 @@ impl<Said> Io<Said> {
                 }
             }
         }
+        self.children.are_lost |= self.children.seat.as_ref().is_some_and(KeeperSeat::keeper_is_gone);
     }
 }

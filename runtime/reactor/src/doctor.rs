@@ -69,6 +69,24 @@ pub fn raise_open_files() -> io::Result<u64> {
     }
 }
 
+/// Lets this process lock as much memory as it may. The executors look at the soft limit alone, also where a
+/// capability lets the process lock more.
+///
+/// # Errors
+/// What setrlimit(2) says; the limit is then as before.
+pub fn raise_locked_memory() -> io::Result<()> {
+    let hard = limit_of(libc::RLIMIT_MEMLOCK)?.rlim_max;
+    // Beyond the hard limit only who has CAP_SYS_RESOURCE may go.
+    for most in [hard.max(MEMLOCK_A_CORE), hard] {
+        let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+        // SAFETY: setrlimit reads one rlimit, from `limit`.
+        if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) } == 0 {
+            return Ok(());
+        }
+    }
+    Err(io::Error::last_os_error())
+}
+
 /// What was found, before it is judged.
 #[derive(Clone, Debug)]
 struct Facts {
@@ -78,8 +96,10 @@ struct Facts {
     ring: Result<(), i32>,
     /// kernel.io_uring_disabled, where this kernel has it.
     ring_disabled: Option<u32>,
-    /// The most locked memory this process may have, hard limit; none where it is bound by none.
+    /// The soft limit on locked memory; none where there is none.
     memlock: Option<u64>,
+    /// Whether that limit does not hold for this process; an executor asks for its own share all the same.
+    locks_anything: bool,
     /// The hard limit on descriptors.
     open_files: u64,
     /// fs.nr_open: the most that the hard limit can be set to.
@@ -95,7 +115,8 @@ impl Facts {
             release: number_file_text("/proc/sys/kernel/osrelease").unwrap_or_default(),
             ring: try_ring(),
             ring_disabled: number_file("/proc/sys/kernel/io_uring_disabled"),
-            memlock: (memlock != libc::RLIM_INFINITY && !may_lock_anything()).then_some(memlock),
+            memlock: (memlock != libc::RLIM_INFINITY).then_some(memlock),
+            locks_anything: may_lock_anything(),
             open_files: limit_of(libc::RLIMIT_NOFILE).map_or(0, |limit| limit.rlim_max),
             open_files_most: number_file("/proc/sys/fs/nr_open"),
             cores: cores_allowed(),
@@ -159,10 +180,11 @@ fn judge_ring(facts: &Facts) -> Finding {
 }
 
 fn judge_memlock(needs: &Needs, facts: &Facts) -> Finding {
-    let needed = MEMLOCK_A_CORE * needs.cores as u64;
+    let needed = MEMLOCK_A_CORE * if facts.locks_anything { 1 } else { needs.cores as u64 };
     let ok = facts.memlock.is_none_or(|memlock| memlock >= needed);
     let found = match facts.memlock {
         None => "without bound".to_owned(),
+        Some(_) if ok && facts.locks_anything => "without bound".to_owned(),
         Some(memlock) => {
             format!("{} KiB of {} KiB needed on {} cores", memlock / 1024, needed / 1024, needs.cores)
         }
@@ -254,6 +276,7 @@ mod tests {
             ring: Ok(()),
             ring_disabled: Some(0),
             memlock: Some(8 << 20),
+            locks_anything: false,
             open_files: 20_000,
             open_files_most: Some(1 << 20),
             cores: vec![0, 2],
@@ -295,6 +318,8 @@ mod tests {
         check(&ring(libc::EMFILE), "io_uring", "Too many open files", "dmesg");
         let memlock = Facts { memlock: Some(64 << 10), ..good.clone() };
         check(&memlock, "locked memory", "64 KiB of 1024 KiB", "prlimit --pid $$ --memlock=1048576:1048576");
+        let locks_anything = Facts { locks_anything: true, ..memlock };
+        check(&locks_anything, "locked memory", "64 KiB of 512 KiB", "--memlock=524288:524288");
         let files = Facts { open_files: 1024, ..good.clone() };
         check(&files, "open files", "1024 of 10000", "sudo prlimit --pid $$ --nofile=10000:10000");
         let files = Facts { open_files: 1024, open_files_most: Some(4096), ..good.clone() };
@@ -311,6 +336,13 @@ mod tests {
         let fatal = require(&Needs { cores: usize::MAX >> 20, open_files: 1 }).unwrap_err();
         assert_eq!(fatal.status, 3);
         assert!(fatal.sentence.contains("to mend it: "), "{fatal}");
+    }
+
+    #[test]
+    fn locked_memory_is_raised_to_what_is_allowed() {
+        raise_locked_memory().unwrap();
+        let limit = limit_of(libc::RLIMIT_MEMLOCK).unwrap();
+        assert_eq!(limit.rlim_cur, limit.rlim_max);
     }
 
     #[test]

@@ -28,6 +28,7 @@ where
             let unsafe_yet = !core.io.store.is_done() && clock::instant() < safe;
             unsent || unsafe_yet
         });
+        self.io.store.tell_lost(self.io.seat.core);
         self.io.stop_listening();
         self.io.is_ending = true;
         self.io.conns.keys().into_iter().for_each(|key| self.io.kill(ConnId(key)));

@@ -44,5 +44,5 @@ pub use handover::{Inheritance, PROTOCOL};
 pub use keeper::Keeper;
 pub use link::Neighbours;
 pub use listen::Doors;
-pub use stop::{terminate, was_told_to_end};
+pub use stop::{terminate, until_told_to_end, was_told_to_end};
 pub use wire::proof::Key;

@@ -1,6 +1,7 @@
 //! What reaches a core from outside of all cores, and what it reports there: the step of controls of its turn.
 
 use crate::control::{Control, Report};
+use crate::fatal::Fatal;
 use crate::stall::spent;
 use crate::turn::Core;
 use machine::{Event, Gauges, Order, Shard};
@@ -19,6 +20,11 @@ where
         }
         if std::mem::take(&mut self.io.wants_reread) {
             let _ = self.reports.send(Report::Reread);
+        }
+        if self.io.children.are_lost && !self.loss_told {
+            self.loss_told = true;
+            let sentence = "the keeper of this program's processes was killed, and they with it";
+            let _ = self.reports.send(Report::Failed(Fatal::machine(sentence)));
         }
         if self.is_deafening && !self.io.is_accepting() {
             self.is_deafening = false;

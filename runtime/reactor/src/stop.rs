@@ -78,6 +78,18 @@ impl Signals {
     }
 }
 
+/// Calls `begin` when signals are heeded, and returns when SIGTERM or SIGINT has come: for a program that serves without
+/// cores of its own. Threads that `begin` starts are ended by neither.
+///
+/// # Errors
+/// A sentence, when there is no thread for signals.
+pub fn until_told_to_end(begin: impl FnOnce()) -> Result<(), Fatal> {
+    let signals = Signals::take(false, false)?;
+    begin();
+    let _ = signals.arrived.recv();
+    Ok(())
+}
+
 /// What SIGTERM does, from a thread of this program: every core is ordered to drain, and a second time ends at once.
 pub fn terminate() {
     // SAFETY: plain numbers; the signal is this process's own, blocked everywhere and waited for since it runs.

@@ -5,7 +5,7 @@ use crate::eras::Eras;
 use crate::io::{Happening, Io};
 use crate::log::{Lane, Log, Operation, RETRY_MS};
 use crate::ring::{Op, Tag};
-use machine::{LogMark, Stored, TimerId};
+use machine::{CoreId, LogMark, Stored, TimerId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,12 +33,25 @@ pub(crate) struct Store {
     pub(crate) groups: u64,
     /// Until the first snapshot since the start: who is to know of it.
     eras: Option<Arc<Eras>>,
+    /// The disk was said to be full.
+    is_told_full: bool,
+    warn: fn(&str),
 }
 
 impl Store {
-    pub(crate) fn new(log: Option<Log>, eras: Option<Arc<Eras>>) -> Self {
+    /// People are told by `warn` when the disk is full or fails.
+    pub(crate) fn new(log: Option<Log>, eras: Option<Arc<Eras>>, warn: fn(&str)) -> Self {
         let eras = eras.filter(|eras| eras.has_earlier());
-        Self { log, in_flight: [false; 2], is_retrying: false, refused: false, groups: 0, eras }
+        Self {
+            log,
+            in_flight: [false; 2],
+            is_retrying: false,
+            refused: false,
+            groups: 0,
+            eras,
+            is_told_full: false,
+            warn,
+        }
     }
 
     pub(crate) fn append(&mut self, record: &[u8]) -> LogMark {
@@ -93,6 +106,38 @@ impl Store {
         self.in_flight.contains(&true)
     }
 
+    /// Tells people what became of the disk.
+    fn tell(&mut self, core: CoreId, what: Stored) {
+        let core = core.0;
+        match what {
+            Stored::Full if !self.is_told_full => {
+                self.is_told_full = true;
+                (self.warn)(&format!(
+                    "core {core}: the disk is full: what was logged waits until there is room"
+                ));
+            }
+            Stored::Logged(_) if self.is_told_full => {
+                self.is_told_full = false;
+                (self.warn)(&format!("core {core}: the disk has room again"));
+            }
+            Stored::Failed => {
+                (self.warn)(&format!("core {core}: the disk failed: nothing more is kept before a restart"));
+            }
+            _ => {}
+        }
+    }
+
+    /// The end: tells people when not all is safe.
+    pub(crate) fn tell_lost(&self, core: CoreId) {
+        if self.is_told_full {
+            let (core, waiting) = (core.0, self.waiting());
+            (self.warn)(&format!(
+                "core {core}: the disk is still full: {waiting} bytes that were logged are lost, and what was not kept \
+                 yet"
+            ));
+        }
+    }
+
     pub(crate) fn waiting(&self) -> usize {
         self.log.as_ref().map_or(0, |log| log.waiting() + log.saving())
     }
@@ -140,6 +185,7 @@ impl<Said> Io<Said> {
                 }
                 Stored::Unsaved | Stored::Full | Stored::Failed => {}
             }
+            self.store.tell(self.seat.core, what);
             self.happenings.push_back(Happening::Stored(what));
         }
     }

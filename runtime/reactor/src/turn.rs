@@ -47,6 +47,8 @@ pub(crate) struct Core<S: Shard> {
     pub(crate) reports: Sender<Report>,
     pub(crate) stopping: bool,
     pub(crate) drained_told: bool,
+    /// That the keeper is gone was reported.
+    pub(crate) loss_told: bool,
     /// Told to accept nothing more, and not yet sure of it.
     pub(crate) is_deafening: bool,
     /// The eventfd's count lands here.
@@ -80,6 +82,7 @@ where
             reports,
             stopping: false,
             drained_told: false,
+            loss_told: false,
             is_deafening: false,
             wake_word: Box::new(0),
         }

@@ -26,6 +26,9 @@ pub const BODY_MAX: usize = 64 * 1024;
 /// that starts more processes at one word does nothing else.
 pub const REPLICAS_MAX: usize = 1024;
 
+/// Names that are drawn of one millisecond, which has a thousand, before those of the next are.
+const NAMES_TRIED: u64 = 2000;
+
 /// A body as it was read: how many, and who among them.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Asked {
@@ -140,7 +143,12 @@ pub fn add(
     if count > REPLICAS_MAX.saturating_sub(present.len()) {
         return refused(format!("There can be at most {REPLICAS_MAX} replicas"));
     }
-    while hostnames.len() < count {
+    // Each millisecond has a thousand names; where they are used up the next one's are taken.
+    for tried in 0_u64.. {
+        if hostnames.len() >= count {
+            break;
+        }
+        let wall = WallTime::from_millis(wall.millis().saturating_add(tried / NAMES_TRIED));
         let name = names::made_up(wall, chance);
         if !present.contains(&name.as_str()) && !hostnames.contains(&name) {
             hostnames.push(name);

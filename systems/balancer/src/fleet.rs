@@ -266,8 +266,7 @@ impl Fleet {
             self.look(index, now);
         }
         self.replicas.retain(|each| !(each.is_leaving && matches!(each.state, State::Dead)));
-        let moving = self.replicas.iter().filter(|each| each.state.is_moving()).count();
-        let mut room = self.config.start_batch.saturating_sub(moving);
+        let mut room = self.config.start_batch.saturating_sub(self.moving());
         for index in 0..self.replicas.len() {
             let is_due = matches!(self.replicas[index].state, State::Waiting { at } if at <= now);
             if is_due && room > 0 {
@@ -311,16 +310,23 @@ impl Fleet {
     /// When [`Fleet::tick`] is wanted next.
     #[must_use]
     pub fn next_tick(&self) -> Option<Instant> {
-        self.replicas.iter().filter_map(next_of).min()
+        // Without room who waits to be started waits for another to come or go, and that is an event of its own.
+        let has_room = self.moving() < self.config.start_batch;
+        self.replicas.iter().filter_map(|each| next_of(each, has_room)).min()
+    }
+
+    /// How many are being started or stopped.
+    fn moving(&self) -> usize {
+        self.replicas.iter().filter(|each| each.state.is_moving()).count()
     }
 }
 
-fn next_of(replica: &Replica) -> Option<Instant> {
+fn next_of(replica: &Replica, has_room: bool) -> Option<Instant> {
     let beat = match replica.beat {
         Beat::Due(at) | Beat::Asked(at) => replica.state.is_watched().then_some(at),
     };
     let own = match replica.state {
-        State::Waiting { at } => Some(at),
+        State::Waiting { at } => has_room.then_some(at),
         State::Starting { until }
         | State::Ejected { until }
         | State::Draining { until, .. }

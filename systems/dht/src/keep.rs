@@ -302,7 +302,17 @@ impl Dht {
             return;
         }
         let (bytes, cut) = (entries.bytes(), entries.cut());
-        if self.keep.refuses.is_none() {
+        if let Some(fault) = self.keep.refuses {
+            if cut.is_some() {
+                self.snapshots.pointed(None);
+            }
+            // What was answered under batch before the disk was full, and keys that ended since, wait for room: without
+            // them the log would have a hole.
+            match fault {
+                Fault::DiskFull => entries.uncut(),
+                _ => entries.clear(),
+            }
+        } else {
             let mut mark = out.log(&bytes[..cut.unwrap_or(bytes.len())]);
             self.snapshots.logged(bytes.len());
             if let Some(cut) = cut {
@@ -314,10 +324,8 @@ impl Dht {
             self.keep.logged.push_back((self.keep.next, mark, changes));
             self.keep.next += 1;
             self.keep.runs += 1;
-        } else if cut.is_some() {
-            self.snapshots.pointed(None);
+            entries.clear();
         }
-        entries.clear();
     }
 
     /// The timer: a batch is due, or more answers can go.
@@ -332,7 +340,9 @@ impl Dht {
     pub(crate) fn stored(&mut self, now: Now, what: Stored, out: &mut impl Outbox<Said = Said>) {
         match what {
             Stored::Logged(upto) => {
-                self.keep.refuses = None;
+                if self.keep.refuses.take().is_some() {
+                    self.log_now(out);
+                }
                 let mut changes = self.keep.counted;
                 while let Some((run, mark, made)) = self.keep.logged.front().copied()
                     && mark <= upto

@@ -125,6 +125,7 @@ impl Faas {
         out: &mut impl Outbox<Said = Said>,
     ) -> Result<(), Answer> {
         let form = form::register(&ask.body)?;
+        runs(form.runtime.as_deref())?;
         let decoded = base64::decode(form.payload.as_bytes());
         let code = match decoded {
             Ok(code) if !self.config.manners.checks => code,
@@ -200,19 +201,14 @@ impl Faas {
         let form = form::execute(&ask.body)?;
         let (what, payload) = self.call(&form)?;
         let asker = self.asker(ask.id);
+        let wait = self.wait(ask)?;
         if let Some(key) = ask.head.fields.get("idempotency-key") {
-            return self.execute_once(now, asker, what, key, payload, out);
+            return self.execute_once(now, asker, what, key, payload, wait, out);
         }
         if let Some(refusal) = self.refusal(1, payload.len()) {
             return Err(refusal);
         }
-        // Who waits at once is answered with the result, and need not be told the id before.
-        let wait = self.wait(ask)?;
-        let told = if wait == 0 { Some(asker) } else { None };
-        let id = self.accept(now, what, Blob::from(payload), b"", told, out);
-        if wait > 0 {
-            self.question(now, asker, Question::Result(wait), id, out);
-        }
+        self.accept_for(now, asker, what, Blob::from(payload), b"", wait, out);
         Ok(())
     }
 
@@ -233,6 +229,7 @@ impl Faas {
         what: (Uuid, u32),
         key: &[u8],
         payload: Vec<u8>,
+        wait: u64,
         out: &mut impl Outbox<Said = Said>,
     ) -> Result<(), Answer> {
         if key.is_empty() || key.len() > KEY_MAX {
@@ -242,11 +239,11 @@ impl Faas {
         let owner = self.owners.of_bytes(&key);
         let payload = Blob::from(payload);
         if owner == self.seat.core {
-            self.call_keyed(now, asker, what, &key, payload, out);
+            self.call_keyed(now, asker, what, &key, payload, wait, out);
         } else {
             let (payload, blob) = packed(&payload);
             let (function, timeout_ms) = (what.0.0, what.1);
-            out.tell(owner, Said::Call { asker, function, timeout_ms, key, payload }, blob);
+            out.tell(owner, Said::Call { asker, function, timeout_ms, wait, key, payload }, blob);
         }
         Ok(())
     }
@@ -293,14 +290,34 @@ impl Faas {
         out: &mut impl Outbox<Said = Said>,
     ) -> Result<(), Answer> {
         let id = form::path_id(&ask.parameters.get("id"), "task_id")?;
-        let asker = self.asker(ask.id);
+        self.ask_owner(now, self.asker(ask.id), what, id, out);
+        Ok(())
+    }
+
+    /// The core that has a task answers, this one or another.
+    pub(crate) fn ask_owner(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        what: Question,
+        id: Uuid,
+        out: &mut impl Outbox<Said = Said>,
+    ) {
         let owner = self.owners.of(id);
         if owner == self.seat.core {
             self.question(now, asker, what, id, out);
         } else {
             out.tell(owner, Said::Ask { asker, what, task: id.0 }, None);
         }
-        Ok(())
+    }
+}
+
+/// Whether there is what runs a function: Python, which is meant too where nothing is said.
+fn runs(runtime: Option<&str>) -> Result<(), Answer> {
+    match runtime {
+        None | Some("python") => Ok(()),
+        Some("wasm") => Err(Answer::refusal(400, "WebAssembly functions are not there yet")),
+        Some(_) => Err(Answer::refusal(400, "the runtime is unknown: there is \"python\"")),
     }
 }
 

@@ -25,6 +25,9 @@ pub struct Register<'b> {
     /// The pickled callable, as base64.
     #[serde(borrow)]
     pub payload: Cow<'b, str>,
+    /// What runs it; Python where nothing is said.
+    #[serde(default)]
+    pub runtime: Option<String>,
 }
 
 /// What `POST /execute_function` brings.
@@ -81,8 +84,13 @@ pub fn register(body: &[u8]) -> Result<Register<'_>, Wrong> {
     if let Some(fields) = found.fields(&value, &["body"]) {
         let name = found.text(fields, &["body", "name"]);
         let payload = found.text(fields, &["body", "payload"]);
-        if let (Some(name), Some(payload)) = (name, payload) {
-            return Ok(Register { name: name.to_owned().into(), payload: payload.to_owned().into() });
+        let runtime = found.optional_text(fields, &["body", "runtime"]).map(str::to_owned);
+        if let (Some(name), Some(payload), true) = (name, payload, found.is_empty()) {
+            return Ok(Register {
+                name: name.to_owned().into(),
+                payload: payload.to_owned().into(),
+                runtime,
+            });
         }
     }
     Err(found.wrong())
@@ -162,6 +170,18 @@ pub fn query_seconds(text: &str, name: &str) -> Result<f64, Wrong> {
     seconds.ok_or_else(|| {
         let mut found = Found::default();
         found.add(&["query", name], "value is not a valid float", "type_error.float");
+        found.wrong()
+    })
+}
+
+/// A whole number from a query.
+///
+/// # Errors
+/// That it is none.
+pub fn query_whole(text: &str, name: &str) -> Result<u64, Wrong> {
+    text.trim().parse::<u64>().map_err(|_| {
+        let mut found = Found::default();
+        found.add(&["query", name], "value is not a valid integer", "type_error.integer");
         found.wrong()
     })
 }
@@ -251,6 +271,13 @@ impl Found {
         None
     }
 
+    fn optional_text<'v>(&mut self, fields: &'v Fields, place: &[&str]) -> Option<&'v str> {
+        match fields.get(*place.last()?) {
+            None | Some(Value::Null) => None,
+            Some(_) => self.text(fields, place),
+        }
+    }
+
     fn uuid(&mut self, fields: &Fields, place: &[&str]) -> Option<Uuid> {
         let found = fields.get(*place.last()?);
         let id = found.and_then(Value::as_str).and_then(Uuid::parse);
@@ -321,7 +348,14 @@ mod tests {
     fn what_is_right_is_read() {
         let body = r#"{"name":"f","payload":"gAR9\nlC4=\n"}"#;
         let read = register(body.as_bytes()).expect("it is right");
-        assert_eq!((&*read.name, &*read.payload), ("f", "gAR9\nlC4=\n"));
+        assert_eq!((&*read.name, &*read.payload, read.runtime), ("f", "gAR9\nlC4=\n", None));
+        let read = |runtime: &str| {
+            let body = format!(r#"{{"name":"f","payload":"","runtime":{runtime}}}"#);
+            register(body.as_bytes()).map(|read| read.runtime)
+        };
+        assert_eq!(read("null"), Ok(None));
+        assert_eq!(read(r#""wasm""#), Ok(Some("wasm".to_owned())));
+        assert_eq!(told(read("7").unwrap_err()), ["body.runtime: type_error.str"]);
         let body = format!(r#"{{"payload":"x","function_id":"{ID}","more":[1],"timeout_s":0.5}}"#);
         let read = execute(body.as_bytes()).expect("it is right");
         assert_eq!((read.function.to_string(), read.timeout_ms), (ID.to_owned(), Some(500)));
@@ -374,6 +408,11 @@ mod tests {
         assert_eq!(told(batch(b"{}", 2).unwrap_err()), ["body.tasks: value_error.missing"]);
         assert_eq!(told(path_id("x", "task_id").unwrap_err()), ["path.task_id: type_error.uuid"]);
         assert_eq!(told(query_seconds("soon", "wait").unwrap_err()), ["query.wait: type_error.float"]);
+        assert_eq!(query_whole("7", "limit"), Ok(7));
+        for text in ["x", "1.5", "-1", ""] {
+            let wrong = query_whole(text, "limit").unwrap_err();
+            assert_eq!(told(wrong), ["query.limit: type_error.integer"], "{text:?}");
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Faas {
         })?;
         let most = match ask.query().get("limit") {
             None => LIST_USUAL,
-            Some(text) => (form::query_seconds(&text, "limit")? as u32).min(LIST_MAX),
+            Some(text) => form::query_whole(&text, "limit")?.min(LIST_MAX.into()) as u32,
         };
         self.look(ask.id, To::Tasks, kind as u8, most, out);
         Ok(())

@@ -41,6 +41,25 @@ impl Faas {
         id
     }
 
+    /// Accepts a call for who asked. Who waits is answered with the result, and need not be told the id before.
+    pub(crate) fn accept_for(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        what: (Uuid, u32),
+        payload: Blob,
+        key: &[u8],
+        wait: u64,
+        out: &mut impl Outbox<Said = Said>,
+    ) -> Uuid {
+        let told = if wait == 0 { Some(asker) } else { None };
+        let id = self.accept(now, what, payload, key, told, out);
+        if wait > 0 {
+            self.question(now, asker, Question::Result(wait), id, out);
+        }
+        id
+    }
+
     /// Accepts a call under a key of ours, unless there was one before: then it is the same task.
     pub(crate) fn call_keyed(
         &mut self,
@@ -49,10 +68,15 @@ impl Faas {
         what: (Uuid, u32),
         key: &[u8],
         payload: Blob,
+        wait: u64,
         out: &mut impl Outbox<Said = Said>,
     ) {
         self.tasks.keys.forget(now.wall, KEYS_SPAN, KEYS_MAX);
         if let Some(id) = self.tasks.keys.get(key) {
+            if wait > 0 {
+                // The task may be another core's, where there are more or fewer cores than when it was accepted.
+                return self.ask_owner(now, asker, Question::Result(wait), Uuid(id), out);
+            }
             // It may not be kept yet: nobody is told before.
             let answer = Answer::created(&self.config.manners, "task_id", Uuid(id));
             if let Some(then) = self.keep.after_all(Then::Answer(asker, answer)) {
@@ -63,7 +87,7 @@ impl Faas {
         if let Some(refusal) = self.refusal(1, payload.len()) {
             return self.reply(now, asker, refusal, out);
         }
-        let id = self.accept(now, what, payload, key, Some(asker), out);
+        let id = self.accept_for(now, asker, what, payload, key, wait, out);
         self.tasks.keys.put(key, id.0, now.wall);
     }
 

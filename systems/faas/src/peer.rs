@@ -17,8 +17,8 @@ use rkyv::{Archive, Serialize};
 pub enum Said {
     /// What of a task of yours?
     Ask { asker: Asker, what: Question, task: u128 },
-    /// Please accept a call under a key that is yours.
-    Call { asker: Asker, function: u128, timeout_ms: u32, key: Vec<u8>, payload: Vec<u8> },
+    /// Please accept a call under a key that is yours; who asked waits so many milliseconds for its result.
+    Call { asker: Asker, function: u128, timeout_ms: u32, wait: u64, key: Vec<u8>, payload: Vec<u8> },
     /// This, for who asked.
     Told { asker: Asker, status: u16, body: Vec<u8> },
     /// There is a function; say that you know it.

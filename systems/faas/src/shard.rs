@@ -321,10 +321,10 @@ impl Faas {
             ArchivedSaid::Ask { asker, what, task } => {
                 self.question(now, asker.copied(), what.copied(), uuid(task), out);
             }
-            ArchivedSaid::Call { asker, function, timeout_ms, key, payload } => {
+            ArchivedSaid::Call { asker, function, timeout_ms, wait, key, payload } => {
                 let payload = crate::peer::unpacked(payload, blob);
-                let (asker, timeout) = (asker.copied(), timeout_ms.to_native());
-                self.call_keyed(now, asker, (uuid(function), timeout), key, payload, out);
+                let (asker, what) = (asker.copied(), (uuid(function), timeout_ms.to_native()));
+                self.call_keyed(now, asker, what, key, payload, wait.to_native(), out);
             }
             ArchivedSaid::Told { asker, status, body } => {
                 let asker = asker.copied();

@@ -57,7 +57,7 @@ pub(crate) const JOB_MAX: usize = 1024 * 1024;
 const LIST_MAX: usize = 1000;
 const LIST: usize = 100;
 
-/// The longest key.
+/// The longest key, in bytes.
 const KEY_MAX: usize = 256;
 
 /// How long a log is followed for who did not ask for a stream of events: long enough to see that it is live, short
@@ -191,7 +191,7 @@ impl Asks {
             let media = refusal(401, "show a token of --auth-file: Authorization: Bearer TOKEN", &mut text);
             return self.site.answer(now, ask.id, Answer::new(401, media, &text).with(&challenge), out);
         }
-        if ask.to == To::Stop {
+        if ask.to == To::Stop && ask.head.method != Method::Head {
             return self.stop(now, ask.id, node, out);
         }
         if node.is_stopped {
@@ -236,7 +236,13 @@ impl Asks {
                 None => self.site.answer(now, ask.id, Answer::text(200, "ok\n"), out),
             },
             To::Other => self.refuse(now, ask.id, 404, "there is nothing here", out),
-            To::Stop => unreachable!("it was answered"),
+            To::Stop => {
+                // HEAD, which is taken wherever GET is, changes nothing.
+                let allow = [("Allow", "GET, POST, OPTIONS")];
+                let mut text = Vec::new();
+                let media = refusal(405, "a node is stopped by GET or POST", &mut text);
+                self.site.answer(now, ask.id, Answer::new(405, media, &text).with(&allow), out);
+            }
         }
     }
 
@@ -263,7 +269,7 @@ impl Asks {
             None => node.own_key(),
             Some(Ok(key)) if !key.is_empty() && key.len() <= KEY_MAX => key.to_owned(),
             Some(_) => {
-                let why = format!("an Idempotency-Key has 1 to {KEY_MAX} characters");
+                let why = format!("an Idempotency-Key has 1 to {KEY_MAX} bytes");
                 return self.refuse(now, ask.id, 400, &why, out);
             }
         };

@@ -32,6 +32,8 @@ pub struct ClientConfig {
     pub line: fn(&str),
     /// Called once, when the children serve and there is a leader.
     pub ready: fn(),
+    /// Ends the process with that status and sentence.
+    pub refuse: fn(u8, &str),
 }
 
 impl ClientConfig {
@@ -39,7 +41,8 @@ impl ClientConfig {
     #[must_use]
     pub fn new(http: Address, nodes: Vec<(Box<str>, Address)>) -> Self {
         let (line, ready): (fn(&str), fn()) = (|_| {}, || {});
-        Self { http, nodes, nurslings: Vec::new(), again: None, tokens: Vec::new(), line, ready }
+        let refuse = |status, why: &str| panic!("{why}, status {status}");
+        Self { http, nodes, nurslings: Vec::new(), again: None, tokens: Vec::new(), line, ready, refuse }
     }
 }
 

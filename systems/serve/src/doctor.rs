@@ -2,7 +2,7 @@
 
 use crate::logs::{self, Level};
 use reactor::Fatal;
-use reactor::doctor::{Needs, examine, raise_open_files, require};
+use reactor::doctor::{Needs, examine, raise_locked_memory, raise_open_files, require};
 use std::io::Write as _;
 
 /// Descriptors that a core needs beside its connections: rings, eventfds, listeners, files.
@@ -18,6 +18,8 @@ fn needs(cores: usize, connections: usize) -> Needs {
 /// Status 3 when something will not do.
 pub fn show(connections: usize) -> Result<(), Fatal> {
     let needs = needs(reactor::allowed_cores().len(), connections);
+    // As a start does.
+    let _ = raise_locked_memory();
     let findings = examine(&needs);
     let mut out = std::io::stdout().lock();
     for finding in &findings {
@@ -39,6 +41,8 @@ pub fn show(connections: usize) -> Result<(), Fatal> {
 /// # Errors
 /// Status 3 with the sentence that mends it.
 pub fn before_start(cores: usize, connections: usize) -> Result<(), Fatal> {
+    // Where that is not enough, the finding says what is.
+    let _ = raise_locked_memory();
     require(&needs(cores, 0))?;
     let wanted = needs(cores, connections).open_files;
     match raise_open_files() {

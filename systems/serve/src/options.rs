@@ -103,41 +103,35 @@ pub fn again<T: CommandFactory + FromArgMatches>() -> Result<T, Fatal> {
 
 fn read<T: CommandFactory + FromArgMatches>(typed: &[OsString]) -> Result<Result<T, clap::Error>, Fatal> {
     let mut command = T::command();
-    if let Some(file) = config_file::<T>(typed) {
-        command = with_file(command, &file)?;
+    if let Some((name, file)) = config_file::<T>(typed) {
+        command = with_file(command, &name, &file)?;
     }
     let read = command.clone().try_get_matches_from(typed);
     Ok(read.and_then(|matches| T::from_arg_matches(&matches)).map_err(|error| error.format(&mut command)))
 }
 
-/// The file that is named; that something else is wrong is said later.
-fn config_file<T: CommandFactory>(typed: &[OsString]) -> Option<PathBuf> {
+/// The subcommand that is called and the file that is named; that something else is wrong is said later.
+fn config_file<T: CommandFactory>(typed: &[OsString]) -> Option<(String, PathBuf)> {
     let matches = T::command().ignore_errors(true).try_get_matches_from(typed).ok()?;
-    let (_, matches) = matches.subcommand()?;
-    matches.try_get_one::<PathBuf>("config").ok().flatten().cloned()
+    let (name, matches) = matches.subcommand()?;
+    let file = matches.try_get_one::<PathBuf>("config").ok().flatten()?;
+    Some((name.to_owned(), file.clone()))
 }
 
-/// The same command with a file's values as the defaults of those subcommands that have `--config`.
-fn with_file(command: Command, file: &Path) -> Result<Command, Fatal> {
+/// The same command with a file's values as the defaults of that subcommand.
+fn with_file(mut command: Command, name: &str, file: &Path) -> Result<Command, Fatal> {
     let wrong = |why: String| Fatal::misuse(format!("{}: {why}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| wrong(error.to_string()))?;
-    let names: Vec<String> = command
-        .get_subcommands()
-        .filter(|sub| sub.get_arguments().any(|arg| arg.get_long() == Some("config")))
-        .map(|sub| sub.get_name().to_owned())
-        .collect();
-    let mut command = command;
-    for name in names {
-        for (key, value) in &table {
-            let sub = command.find_subcommand(&name).expect("it was just listed");
-            let known = sub.get_arguments().find(|arg| arg.get_long() == Some(key) && key != "config");
-            let id = known.ok_or_else(|| wrong(format!("there is no option {key:?}")))?.get_id().clone();
-            let text = plain(value).ok_or_else(|| wrong(format!("{key} must be a plain value or a list")))?;
-            // Read once, at start: leaking it is what gives clap the lifetime it wants.
-            let text: &'static str = text.leak();
-            command = command.mut_subcommand(&name, |sub| sub.mut_arg(id, |arg| arg.default_value(text)));
-        }
+    for (key, value) in &table {
+        let sub = command.find_subcommand(name).expect("it was just called");
+        let known = sub.get_arguments().find(|arg| arg.get_long() == Some(key) && key != "config");
+        let unknown = || wrong(format!("there is no option {key:?}"));
+        let id = known.ok_or_else(unknown)?.get_id().clone();
+        let text = plain(value).ok_or_else(|| wrong(format!("{key} must be a plain value or a list")))?;
+        // Read once, at start: leaking it is what gives clap the lifetime it wants.
+        let text: &'static str = text.leak();
+        command = command.mut_subcommand(name, |sub| sub.mut_arg(id, |arg| arg.default_value(text)));
     }
     Ok(command)
 }

@@ -89,6 +89,12 @@ impl KeeperSeat {
         self.queue(child, message::write_adopt(child));
     }
 
+    /// Whether the keeper has gone without being asked to, and every child with it.
+    #[must_use]
+    pub fn keeper_is_gone(&self) -> bool {
+        self.keeper_is_gone
+    }
+
     /// How many children of this core have been asked for and not yet ended.
     #[must_use]
     pub fn children(&self) -> usize {

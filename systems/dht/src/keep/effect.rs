@@ -159,6 +159,11 @@ impl Entries {
         self.cut
     }
 
+    /// Forgets where the last point is: they become one record.
+    pub fn uncut(&mut self) {
+        self.cut = None;
+    }
+
     /// Forgets them; keeps some of the memory.
     pub fn clear(&mut self) {
         self.cut = None;

@@ -28,6 +28,9 @@ const ANSWER_MAX: usize = 64 << 20;
 /// Fields of a request that go on to the node.
 const PASSED: &[&str] = &["idempotency-key", "authorization", "content-type", "accept"];
 
+/// Fields of an answer that go on to who asked.
+const RETURNED: &[&str] = &["Location", "Allow"];
+
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Letter<W> {
@@ -70,6 +73,8 @@ pub struct Reply<W> {
     pub status: u16,
     /// Its media type.
     pub media: String,
+    /// Its fields that go on.
+    pub fields: Vec<(&'static str, String)>,
     /// Its body.
     pub body: Vec<u8>,
     /// Which node said it.
@@ -84,6 +89,7 @@ struct Sent<W> {
     since: Instant,
     reader: ResponseReader,
     head: Option<(u16, String, Body)>,
+    fields: Vec<(&'static str, String)>,
     body: Vec<u8>,
     /// What the last node that refused said.
     refusal: Option<(u16, String, Vec<u8>)>,
@@ -139,6 +145,7 @@ impl<W> Courier<W> {
             since: now.at,
             reader: ResponseReader::new(Limits::default()),
             head: None,
+            fields: Vec::new(),
             body: Vec::new(),
             refusal: None,
         };
@@ -155,6 +162,7 @@ impl<W> Courier<W> {
         sent.since = now.at;
         sent.reader = ResponseReader::new(Limits::default());
         sent.head = None;
+        sent.fields.clear();
         sent.body.clear();
         let host = to.to_string();
         let conn = out.dial(Dial { to, from: None, tls: None, by: now.at + DIAL_PATIENCE });
@@ -167,7 +175,8 @@ impl<W> Courier<W> {
             let text = serde_json::json!({ "error": why }).to_string();
             (503, web::JSON.to_owned(), text.into_bytes())
         });
-        self.replies.push(Reply { whom: sent.letter.whom, status, media, body, node: sent.node });
+        let fields = Vec::new();
+        self.replies.push(Reply { whom: sent.letter.whom, status, media, fields, body, node: sent.node });
     }
 
     /// This node will not do: the next one, after all of them a short rest, in the end nobody.
@@ -226,7 +235,8 @@ impl<W> Courier<W> {
             sent.refusal = if status == 503 { Some((status, media, body)) } else { sent.refusal };
             return self.next(now, sent, out);
         }
-        self.replies.push(Reply { whom: sent.letter.whom, status, media, body, node: sent.node });
+        let fields = core::mem::take(&mut sent.fields);
+        self.replies.push(Reply { whom: sent.letter.whom, status, media, fields, body, node: sent.node });
     }
 
     /// A connection ended, or could not be made. Whether it was the courier's.
@@ -274,6 +284,9 @@ impl<W> Sent<W> {
                     if !value.is_interim() {
                         let media = value.fields.get("content-type").unwrap_or_default();
                         let media = String::from_utf8_lossy(media).into_owned();
+                        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                        let field = |name: &&'static str| Some((*name, text(value.fields.get(name)?)));
+                        self.fields = RETURNED.iter().filter_map(field).collect();
                         let limits = Limits { body_max: ANSWER_MAX as u64, ..Limits::default() };
                         self.head = Some((value.status, media, Body::new(value.framing, limits)));
                     }

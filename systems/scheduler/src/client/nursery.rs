@@ -8,6 +8,11 @@ use std::collections::BTreeMap;
 /// Bytes of an unfinished line; more is broken in two.
 const LINE_MAX: usize = 4096;
 
+/// With these statuses a program ends that was started wrongly, lacks something of the machine, finds its port taken or
+/// its data in use or unreadable.
+const REFUSAL_MIN: i32 = 2;
+const REFUSAL_MAX: i32 = 5;
+
 /// A node that is to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nursling {
@@ -31,6 +36,8 @@ pub struct Nursery {
     children: Vec<Child>,
     conns: BTreeMap<ConnId, (usize, PipeKind)>,
     again: Option<Duration>,
+    /// A child that can never serve, and the status with which it ended.
+    refused: Option<(usize, u8)>,
     is_ending: bool,
 }
 
@@ -43,6 +50,7 @@ impl Nursery {
             children: nurslings.iter().map(child).collect(),
             conns: BTreeMap::new(),
             again,
+            refused: None,
             is_ending: false,
         }
     }
@@ -70,9 +78,26 @@ impl Nursery {
         }
     }
 
+    /// Whether a child that never served has ended because it cannot, and all that it said is told: its status, and the
+    /// sentence. To start it again would change nothing.
+    #[must_use]
+    pub fn refusal(&self) -> Option<(u8, String)> {
+        let (at, status) = self.refused?;
+        let is_heard = self.conns.values().all(|(other, _)| *other != at);
+        is_heard.then(|| {
+            (status, format!("{} cannot be started; what it said is above", self.children[at].what.name))
+        })
+    }
+
     /// Something became of a child; the line that people are told.
     pub fn on_child(&mut self, now: Instant, id: ChildId, what: &ChildEvent) -> Option<String> {
-        let child = self.children.iter_mut().find(|child| child.id == Some(id))?;
+        let at = self.children.iter().position(|child| child.id == Some(id))?;
+        let child = &mut self.children[at];
+        if let ChildEvent::Exited(status @ REFUSAL_MIN..=REFUSAL_MAX) = what
+            && !child.is_ready
+        {
+            self.refused = Some((at, *status as u8));
+        }
         let how = match what {
             ChildEvent::Started { .. } => return None,
             ChildEvent::Unstarted(why) => why.to_string(),
@@ -129,5 +154,43 @@ impl Nursery {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.children.iter().all(|child| child.id.is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use machine::id::Key;
+
+    const CONN: ConnId = ConnId(Key { index: 3, generation: 1 });
+
+    fn nursery(is_ready: bool) -> Nursery {
+        let what = Nursling { name: "node-1".into(), command: Command::default() };
+        let mut nursery = Nursery::new(&[what], Some(Duration::from_secs(1)));
+        nursery.children[0].id = Some(ChildId(7));
+        nursery.children[0].is_ready = is_ready;
+        nursery.on_pipe(CONN, ChildId(7), PipeKind::Error);
+        nursery
+    }
+
+    #[test]
+    fn a_node_that_never_served_and_cannot_is_told_of_after_its_own_words() {
+        let mut refused = nursery(false);
+        refused.on_child(Instant::ZERO, ChildId(7), &ChildEvent::Exited(5));
+        assert_eq!(refused.refusal(), None, "it may have said more");
+        assert!(refused.on_end(CONN));
+        assert_eq!(refused.refusal().map(|(status, _)| status), Some(5));
+    }
+
+    #[test]
+    fn a_node_that_served_or_was_killed_is_started_again() {
+        for (is_ready, what) in
+            [(true, ChildEvent::Exited(4)), (false, ChildEvent::Killed(9)), (false, ChildEvent::Exited(101))]
+        {
+            let mut again = nursery(is_ready);
+            again.on_child(Instant::ZERO, ChildId(7), &what);
+            again.on_end(CONN);
+            assert_eq!(again.refusal(), None, "{what:?}");
+        }
     }
 }

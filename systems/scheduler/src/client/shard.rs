@@ -289,13 +289,16 @@ impl Client {
     }
 
     fn reply(&mut self, now: Now, reply: Reply<Whom>, out: &mut impl Outbox) {
-        let Reply { whom, status, media, body, node } = reply;
+        let Reply { whom, status, media, fields, body, node } = reply;
         match whom {
-            Whom::Ask(ask) if status == 503 => {
-                let fields = [("Retry-After", "1")];
-                self.site.answer(now, ask, Answer::new(status, &media, &body).with(&fields), out);
+            Whom::Ask(ask) => {
+                let mut said: Vec<(&str, &str)> =
+                    fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                if status == 503 {
+                    said.push(("Retry-After", "1"));
+                }
+                self.site.answer(now, ask, Answer::new(status, &media, &body).with(&said), out);
             }
-            Whom::Ask(ask) => self.site.answer(now, ask, Answer::new(status, &media, &body), out),
             Whom::Button(ask) => self.again(now, ask, out),
             Whom::Sent(payload) => self.sent_is(now, payload, status, node, out),
             Whom::Jobs => {
@@ -356,6 +359,15 @@ impl Client {
             if !lines.is_empty() {
                 self.site.part(now, *ask, (lines.join("\n") + "\n").as_bytes(), out);
             }
+        }
+    }
+}
+
+impl Client {
+    /// A node that can never serve ends this process too, with its status.
+    fn refuse_if_need_be(&self) {
+        if let Some((status, why)) = self.nursery.refusal().filter(|_| !self.is_draining) {
+            (self.config.refuse)(status, &why);
         }
     }
 }
@@ -454,7 +466,7 @@ impl Shard for Client {
 
     fn on_end(&mut self, now: Now, conn: ConnId, end: End, out: &mut impl Outbox<Said = Nothing>) {
         if self.nursery.on_end(conn) {
-            return;
+            return self.refuse_if_need_be();
         }
         if !self.courier.on_end(now, conn, end, out) {
             self.followers.retain(|(ask, ..)| ask.conn() != conn || end == End::Half);
@@ -491,6 +503,7 @@ impl Shard for Client {
         if let Some(line) = self.nursery.on_child(now.at, child, &what) {
             (self.config.line)(&line);
         }
+        self.refuse_if_need_be();
         if self.is_draining && self.nursery.is_over() {
             out.drained();
         }

@@ -160,16 +160,29 @@ impl Server {
     ) -> Result<(u16, Value), Fatal> {
         let mut answer = self.ask(method, target, fields, body)?;
         let text = answer.text().map_err(|error| Fatal::machine(format!("{}: {error}", self.server)))?;
-        let value = serde_json::from_slice(&text).unwrap_or_else(|_| {
-            let text = String::from_utf8_lossy(&text);
-            json!({ "error": text.trim() })
-        });
-        match (answer.status, value["error"].as_str()) {
-            (200..=299, _) => Ok((answer.status, value)),
-            (status, Some(why)) => Err(Fatal { status: 1, sentence: format!("{status}: {why}") }),
-            (status, None) => Err(Fatal { status: 1, sentence: format!("the answer was {status}") }),
+        let value = value(&text);
+        match answer.status {
+            200..=299 => Ok((answer.status, value)),
+            status => Err(refused(status, &value)),
         }
     }
+}
+
+/// What an answer says; what is no JSON is the sentence of a refusal.
+fn value(text: &[u8]) -> Value {
+    serde_json::from_slice(text).unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(text);
+        json!({ "error": text.trim() })
+    })
+}
+
+/// Why an answer is none that was wished for.
+fn refused(status: u16, value: &Value) -> Fatal {
+    let sentence = match value["error"].as_str() {
+        Some(why) => format!("{status}: {why}"),
+        None => format!("the answer was {status}"),
+    };
+    Fatal { status: 1, sentence }
 }
 
 impl Answer {
@@ -220,6 +233,36 @@ impl Answer {
     }
 }
 
+/// Where a job is. Without an id that would be the place of all jobs.
+fn place(id: &str) -> Result<String, Fatal> {
+    if id.is_empty() {
+        return Err(Fatal::misuse("the id of a job is missing: scheduler list shows all of them"));
+    }
+    Ok(format!("/api/v1/jobs/{}", encoded(id)))
+}
+
+/// A text as a part of a path or a value of a query: what could mean something else there is escaped (RFC 3986,
+/// section 2.1).
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded += &format!("%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// A key goes out in a field of its own, which a line's end would end.
+fn check_key(key: &str) -> Result<(), Fatal> {
+    if key.chars().any(char::is_control) {
+        return Err(Fatal::misuse(format!("--key {key:?} has control characters, which no key may have")));
+    }
+    Ok(())
+}
+
 /// Whoever started us may not care to read it.
 fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -234,6 +277,9 @@ fn read(path: &PathBuf) -> Result<String, Fatal> {
 }
 
 pub(super) fn submit(asked: &Submit) -> Result<(), Fatal> {
+    if let Some(key) = &asked.key {
+        check_key(key)?;
+    }
     let mut env = serde_json::Map::new();
     for pair in &asked.env {
         let (name, value) =
@@ -256,17 +302,17 @@ pub(super) fn submit(asked: &Submit) -> Result<(), Fatal> {
     let (_, answer) = asked.server.json("POST", "/api/v1/jobs", &fields, body.to_string().as_bytes())?;
     let id = answer["id"].as_str().unwrap_or_default();
     if asked.wait {
-        return wait(&asked.server, id).and_then(|job| print(&job));
+        return wait(&asked.server, &place(id)?).and_then(|job| print(&job));
     }
     say(&format!("{id}\n"));
     Ok(())
 }
 
 /// The job, once it has ended. A cluster that changes its leader meanwhile is asked again.
-fn wait(server: &Server, id: &str) -> Result<Value, Fatal> {
+fn wait(server: &Server, place: &str) -> Result<Value, Fatal> {
     let mut misses = 0;
     loop {
-        match server.json("GET", &format!("/api/v1/jobs/{id}"), &[], b"") {
+        match server.json("GET", place, &[], b"") {
             Ok((_, job)) if !matches!(job["state"].as_str(), Some("accepted" | "assigned" | "running")) => {
                 return Ok(job);
             }
@@ -283,12 +329,7 @@ fn print(job: &Value) -> Result<(), Fatal> {
     let result = &job["result"];
     let state = job["state"].as_str().unwrap_or_default();
     if result.is_null() {
-        let last =
-            job["history"].as_array().and_then(|all| all.last()).and_then(|event| event["why"].as_str());
-        return Err(Fatal {
-            status: 1,
-            sentence: format!("the job is {state}: {}", last.unwrap_or_default()),
-        });
+        return Err(ended_otherwise(job));
     }
     say(result["stdout"].as_str().unwrap_or_default());
     let _ = std::io::stderr().write_all(result["stderr"].as_str().unwrap_or_default().as_bytes());
@@ -300,11 +341,19 @@ fn print(job: &Value) -> Result<(), Fatal> {
     Err(Fatal { status: u8::try_from(exit).unwrap_or(1).max(1), sentence: format!("the job failed: {why}") })
 }
 
+/// That a job has ended in another way than was wished for, and why.
+fn ended_otherwise(job: &Value) -> Fatal {
+    let state = job["state"].as_str().unwrap_or_default();
+    let last = job["history"].as_array().and_then(|all| all.last()).and_then(|event| event["why"].as_str());
+    Fatal { status: 1, sentence: format!("the job is {state}: {}", last.unwrap_or_default()) }
+}
+
 pub(super) fn result(asked: &Job) -> Result<(), Fatal> {
+    let place = place(&asked.id)?;
     if asked.wait {
-        return wait(&asked.server, &asked.id).and_then(|job| print(&job));
+        return wait(&asked.server, &place).and_then(|job| print(&job));
     }
-    let (_, job) = asked.server.json("GET", &format!("/api/v1/jobs/{}", asked.id), &[], b"")?;
+    let (_, job) = asked.server.json("GET", &place, &[], b"")?;
     match job["state"].as_str() {
         Some(state @ ("accepted" | "assigned" | "running")) => Err(Fatal {
             status: 1,
@@ -315,16 +364,27 @@ pub(super) fn result(asked: &Job) -> Result<(), Fatal> {
 }
 
 pub(super) fn show(asked: &Job) -> Result<(), Fatal> {
+    let place = place(&asked.id)?;
     let job = match asked.wait {
-        true => wait(&asked.server, &asked.id)?,
-        false => asked.server.json("GET", &format!("/api/v1/jobs/{}", asked.id), &[], b"")?.1,
+        true => wait(&asked.server, &place)?,
+        false => asked.server.json("GET", &place, &[], b"")?.1,
     };
     say(&format!("{job:#}\n"));
     Ok(())
 }
 
 pub(super) fn change(asked: &Job, what: &str) -> Result<(), Fatal> {
-    let (_, job) = asked.server.json("POST", &format!("/api/v1/jobs/{}/{what}", asked.id), &[], b"")?;
+    let place = place(&asked.id)?;
+    let (_, mut job) = asked.server.json("POST", &format!("{place}/{what}"), &[], b"")?;
+    if asked.wait {
+        job = wait(&asked.server, &place)?;
+        if what != "cancel" {
+            return print(&job);
+        }
+        if job["state"].as_str() != Some("cancelled") {
+            return Err(ended_otherwise(&job));
+        }
+    }
     say(&format!(
         "{} {}\n",
         job["id"].as_str().unwrap_or_default(),
@@ -334,7 +394,7 @@ pub(super) fn change(asked: &Job, what: &str) -> Result<(), Fatal> {
 }
 
 pub(super) fn list(asked: &List) -> Result<(), Fatal> {
-    let state = asked.state.as_ref().map(|state| format!("&state={state}")).unwrap_or_default();
+    let state = asked.state.as_ref().map(|state| format!("&state={}", encoded(state))).unwrap_or_default();
     let (_, all) =
         asked.server.json("GET", &format!("/api/v1/jobs?limit={}{state}", asked.limit), &[], b"")?;
     if asked.json {
@@ -395,6 +455,10 @@ pub(super) fn logs(asked: &Logs) -> Result<(), Fatal> {
         .ok_or_else(|| Fatal { status: 1, sentence: "this cluster has no event log".to_owned() })?;
     let mut answer = asked.server.ask_at(log, "GET", "/logging?follow=1", &[], b"")?;
     let wrong = |error: std::io::Error| Fatal::machine(format!("{log}: {error}"));
+    if answer.status != 200 {
+        let text = answer.text().map_err(wrong)?;
+        return Err(refused(answer.status, &value(&text)));
+    }
     if asked.follow {
         answer.body.get_ref().set_read_timeout(None).map_err(wrong)?;
     } else {
@@ -408,5 +472,29 @@ pub(super) fn logs(asked: &Logs) -> Result<(), Fatal> {
             Err(_) if !asked.follow => return Ok(()),
             Err(error) => return Err(wrong(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_mean_something_else_is_escaped() {
+        assert_eq!(encoded("0123456789abcdef-._~"), "0123456789abcdef-._~");
+        assert_eq!(encoded("dead&limit=x"), "dead%26limit%3Dx");
+        assert_eq!(encoded("a b/\r\n?%ü"), "a%20b%2F%0D%0A%3F%25%C3%BC");
+    }
+
+    #[test]
+    fn a_job_has_an_id() {
+        assert_eq!(place("0a").expect("it is one"), "/api/v1/jobs/0a");
+        assert_eq!(place("").expect_err("it is none").status, 2);
+    }
+
+    #[test]
+    fn a_key_cannot_begin_another_field() {
+        assert_eq!(check_key("order 7, ü"), Ok(()));
+        assert_eq!(check_key("a\r\nX-Y: z").expect_err("it has line ends").status, 2);
     }
 }

@@ -9,7 +9,7 @@ use super::{CLIENT_PORT, CLIENTS, Work, node, refuse_strangers};
 use crate::options::Common;
 use crate::{doctor, doors, logs, values};
 use clap::Args;
-use reactor::{Doors, Fatal, Keeper, Plan, allowed_cores};
+use reactor::{Doors, Fatal, Keeper, Plan, allowed_cores, fatal};
 use scheduler::client::nursery::Nursling;
 use scheduler::{Client, ClientConfig, Kind};
 use std::io::{Read as _, Write as _};
@@ -334,6 +334,7 @@ fn serve(
     let has_nodes = keeper.is_some();
     if has_nodes {
         config.ready = ready;
+        config.refuse = |status, why| fatal::exit(Fatal { status, sentence: why.to_owned() });
     }
     let chosen = common.cores();
     let cores = if chosen.is_empty() { allowed_cores() } else { chosen };
