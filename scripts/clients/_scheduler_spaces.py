@@ -120,7 +120,7 @@ def until(holds, what):
         with contextlib.suppress(OSError, ValueError):
             if holds():
                 return
-        assert time.monotonic() < late, what
+        assert time.monotonic() < late, what() if callable(what) else what
         time.sleep(0.1)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pathlib
+import signal
 import sys
 import tempfile
 
@@ -157,6 +158,30 @@ def test_a_dead_replica_is_replaced_under_its_own_name():
         balancer.settled(2)
         assert balancer.names() == ["Server-1", "Server-2"]
         assert balancer.ask("POST", "/kill?hostname=nobody", port=balancer.admin)[0] == 404
+
+
+def test_more_replicas_than_may_start_at_once_wait_for_room():
+    with Balancer("--replicas", "12", "--start-batch", "2") as balancer:
+        until(lambda: balancer.ask("GET", "/home")[0] == 200, "an answer")
+        status, body = balancer.json("POST", "/add", {"n": 5})
+        assert status == 200 and body["message"]["N"] == 17, body
+        healthy = lambda: balancer.ask("GET", "/replicas", port=balancer.admin)[1].count('"healthy"')
+        until(lambda: healthy() == 17, lambda: f"17 healthy, not {healthy()}")
+
+
+def test_without_who_keeps_the_replicas_it_ends():
+    balancer = Balancer("--replicas", "2")
+    balancer.__enter__()
+    below = descendants(balancer.process.pid)
+    [keeper] = [pid for pid in below if is_child_of(pid, balancer.process.pid)]
+    os.kill(keeper, signal.SIGKILL)
+    assert balancer.process.wait(timeout=10) == 3, "it says that the machine took something from it"
+    until(lambda: not alive(below), f"processes are left: {alive(below)}")
+
+
+def is_child_of(pid, parent):
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rsplit(")", 1)[1].split()[1]) == parent
 
 
 def test_only_the_paths_that_are_ours_are_ours():

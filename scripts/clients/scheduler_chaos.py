@@ -110,9 +110,15 @@ def judge(acknowledged):
     states = collections.Counter()
     for job, wish in acknowledged.items():
         until(lambda: ask(1, "GET", f"/api/v1/jobs/{job}")[1]["state"] in ENDS, f"the end of {job}")
-        seen = [ask(node, "GET", f"/api/v1/jobs/{job}")[1] for node in ALL]
+        # A late result may still come, and reaches each node in its own time.
+        seen = []
+
+        def is_agreed():
+            seen[:] = [ask(node, "GET", f"/api/v1/jobs/{job}")[1] for node in ALL]
+            return all(each == seen[0] for each in seen)
+
+        until(is_agreed, lambda: f"all nodes say the same: {seen}")
         found = seen[0]
-        assert all(each == found for each in seen), seen
         ends = [event["what"] for event in found["history"] if event["what"] in ENDS]
         assert ends == [found["state"]], found
         started = wish.starts.read_text().split() if wish.starts.exists() else []

@@ -316,8 +316,18 @@ def command_line(scheduler):
         follow.wait()
 
 
+def twice(scheduler):
+    """Data that another keeps is no reason to try for ever."""
+    words = [sys.argv[1], "up", "--workers", str(scheduler.workers), "--port", "0", "--data", scheduler.data]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 5, (done.returncode, done.stdout, done.stderr)
+    assert "another process keeps its data there" in done.stderr, done.stderr
+    assert "cannot be started" in done.stderr and "READY" not in done.stdout, (done.stdout, done.stderr)
+
+
 with Scheduler() as scheduler:
     scheduler.settled()
+    twice(scheduler)
     jobs(scheduler)
     outputs(scheduler)
     refusals(scheduler)

@@ -87,6 +87,13 @@ fn names_that_are_missing_are_made_up() {
 }
 
 #[test]
+fn there_are_names_for_as_many_as_there_may_be() {
+    let names = added(r#"{"n":1021}"#, None).unwrap();
+    let different: std::collections::BTreeSet<&String> = names.iter().collect();
+    assert_eq!((names.len(), different.len()), (1021, 1021));
+}
+
+#[test]
 fn rm_is_refused_in_the_words_and_the_order_of_the_contract() {
     let check = |body: &str, expected: &str| assert_eq!(removed(body), Err(expected.to_owned()), "{body}");
     check("", "Payload is empty");

@@ -169,6 +169,10 @@ mod tests {
             #[arg(long, default_value_t = 1)]
             port: u16,
         },
+        Work {
+            #[command(flatten)]
+            common: Common,
+        },
         Doctor,
     }
 
@@ -178,6 +182,7 @@ mod tests {
             Ok(Ok(Typed { what: What::Serve { common, port } })) => {
                 Ok(format!("{port} {} {:?} {:?}", common.listen, common.cores(), common.drain_timeout))
             }
+            Ok(Ok(Typed { what: What::Work { common } })) => Ok(format!("work at {}", common.listen)),
             Ok(Ok(Typed { what: What::Doctor })) => Ok("doctor".into()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(fatal) => Err(fatal.sentence),
@@ -214,6 +219,11 @@ mod tests {
         check("port = { a = 1 }\n", "port must be a plain value");
         check("port = \"seven\"\n", "invalid value 'seven'");
         check("port = \n", "TOML parse error");
+        // A file is for the subcommand that is called, and may name what another has not.
+        let path = file("other", "port = 7\n");
+        assert!(meant(&format!("x work --config {path}")).unwrap_err().contains("there is no option"));
+        let path = file("both", "listen = \"::1\"\n");
+        assert_eq!(meant(&format!("x work --config {path}")), Ok("work at ::1".into()));
         assert!(meant("x serve --config /nowhere/at.toml").unwrap_err().contains("/nowhere/at.toml"));
     }
 
