@@ -10,7 +10,7 @@ use crate::{doctor, logs};
 use balancer::config::{Docker, Driver, KeyFrom, Telling, Waits, Watching};
 use balancer::replica::{self, Replica};
 use balancer::spread::Way;
-use balancer::spread::slots512::Pair;
+use balancer::spread::slots512::{self, Pair};
 use balancer::{Balancer, Config, admin};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use machine::{Address, Command, Gauges, Signal};
@@ -346,6 +346,13 @@ impl Serve {
             return Err(Fatal::misuse(format!(
                 "--replica-max {} leaves some of {cores} cores without a request: give at least {cores}",
                 self.replica_max
+            )));
+        }
+        if matches!(self.way(), Way::Slots512(_)) && self.replicas > slots512::REPLICAS_MAX {
+            return Err(Fatal::misuse(format!(
+                "--ring slots512 has slots for {} replicas, and --replicas are {}",
+                slots512::REPLICAS_MAX,
+                self.replicas
             )));
         }
         let mut config = Config::new(traffic.into(), admin.into(), self.driver()?);

@@ -92,6 +92,11 @@ impl Relay {
         let is_done = upstream.is_done();
         out.write(to, &self.scratch);
         input.used(used);
+        if is_done {
+            // What follows a whole answer is nobody's, such as the body that a HEAD is not to have.
+            upstream.persists &= input.bytes().is_empty();
+            input.used(input.bytes().len());
+        }
         self.judge(seat, is_error);
         if is_done {
             self.complete(now, conn, to, out);
