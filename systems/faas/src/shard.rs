@@ -14,7 +14,7 @@ use crate::peer::{ArchivedSaid, Asker, Said};
 use crate::roster::Roster;
 use crate::snapshot::Snapshot;
 use crate::task::{Holder, Job};
-use crate::tasks::Tasks;
+use crate::tasks::{Seen, Tasks};
 use crate::uuid::{Owners, Uuid};
 use crate::waiters::Waiters;
 use machine::blob::BLOB_MIN;
@@ -28,6 +28,9 @@ use web::{AskId, Site};
 
 /// When to look at pauses, silent workers, waiting clients and old results. One timer: the earliest counts.
 const LOOK: TimerId = TimerId(1);
+
+/// How long before the end of a drain who still waits for a result is told that there is none yet: 200 ms.
+const TOLD_BEFORE_NANOS: u64 = 200_000_000;
 
 /// A function that is being registered here.
 #[derive(Debug)]
@@ -74,6 +77,8 @@ pub struct Faas {
     pub(crate) silence_at: Option<Instant>,
     doors: BTreeMap<ListenerId, Door>,
     pub(crate) is_draining: bool,
+    /// While draining: how long clients may wait for a result.
+    waits_until: Instant,
 }
 
 /// Who comes by which door.
@@ -115,6 +120,7 @@ impl Shard for Faas {
             silence_at: None,
             doors: BTreeMap::new(),
             is_draining: false,
+            waits_until: Instant::ZERO,
             config: config.clone(),
         }
     }
@@ -239,12 +245,10 @@ impl Shard for Faas {
                 (self.config.limits, self.config.manners) = (config.limits, config.manners);
                 self.config.tokens = config.tokens.clone();
             }
-            Order::Drain { by: _ } => {
+            Order::Drain { by } => {
                 self.is_draining = true;
                 self.site.drain(now, out);
-                while let Some((task, asker)) = self.waiters.due(Instant::from_nanos(u64::MAX)) {
-                    self.tell_result(now, task, asker, out);
-                }
+                self.waits_until = Instant::from_nanos(by.nanos().saturating_sub(TOLD_BEFORE_NANOS));
             }
         }
         self.settle(now, out);
@@ -378,6 +382,9 @@ impl Faas {
         while self.site.over().is_some() {}
         let pause = self.tasks.wake(now.at);
         self.pump(now, out);
+        if self.is_draining {
+            self.wait_for_what_runs(now);
+        }
         while let Some((task, asker)) = self.waiters.due(now.at) {
             self.tell_result(now, task, asker, out);
         }
@@ -395,5 +402,12 @@ impl Faas {
         if self.is_draining {
             self.drain(out);
         }
+    }
+
+    /// At the end, what runs is finished, and whoever waits for it is told; what is with no worker will not come.
+    fn wait_for_what_runs(&mut self, now: Now) {
+        let tasks = &self.tasks;
+        let runs = |task| matches!(tasks.find(task), Some((_, Seen::Running)));
+        self.waiters.bound(now.at, self.waits_until, runs);
     }
 }

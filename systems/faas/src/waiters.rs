@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// Who waits for what.
 #[derive(Debug, Default)]
 pub struct Waiters {
-    waiting: BTreeMap<u64, (Uuid, Asker)>,
+    waiting: BTreeMap<u64, (Uuid, Asker, Instant)>,
     by_task: BTreeMap<Uuid, Vec<u64>>,
     deadlines: Deadlines,
     numbered: u64,
@@ -18,7 +18,7 @@ impl Waiters {
     /// Somebody waits for that task until then.
     pub fn add(&mut self, task: Uuid, asker: Asker, until: Instant) {
         self.numbered += 1;
-        self.waiting.insert(self.numbered, (task, asker));
+        self.waiting.insert(self.numbered, (task, asker, until));
         self.by_task.entry(task).or_default().push(self.numbered);
         self.deadlines.set(TimerId(self.numbered), Some(until));
     }
@@ -30,13 +30,13 @@ impl Waiters {
             self.deadlines.set(TimerId(number), None);
             self.waiting.remove(&number)
         });
-        found.map(|(_, asker)| asker).collect()
+        found.map(|(_, asker, _)| asker).collect()
     }
 
     /// The next who has waited long enough.
     pub fn due(&mut self, now: Instant) -> Option<(Uuid, Asker)> {
         let TimerId(number) = self.deadlines.due(now)?;
-        let (task, asker) = self.waiting.remove(&number)?;
+        let (task, asker, _) = self.waiting.remove(&number)?;
         if let Some(numbers) = self.by_task.get_mut(&task) {
             numbers.retain(|other| *other != number);
             if numbers.is_empty() {
@@ -44,6 +44,14 @@ impl Waiters {
             }
         }
         Some((task, asker))
+    }
+
+    /// Nobody waits longer than that, and who waits for what will not come, until `now`.
+    pub fn bound(&mut self, now: Instant, latest: Instant, comes: impl Fn(Uuid) -> bool) {
+        for (number, (task, _, until)) in &mut self.waiting {
+            *until = (*until).min(if comes(*task) { latest } else { now });
+            self.deadlines.set(TimerId(*number), Some(*until));
+        }
     }
 
     /// When that is.
