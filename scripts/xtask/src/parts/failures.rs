@@ -16,6 +16,9 @@ const LINES_MAX: usize = 120;
 /// Lines that a script said last; a traceback through the threads of a client takes some thirty.
 const LAST_MAX: usize = 60;
 
+/// Characters of such a line.
+const CHARACTERS_MAX: usize = 1000;
+
 /// How long after the end of a program lines of it may still come.
 const LATE_MAX: Duration = Duration::from_secs(2);
 
@@ -87,7 +90,7 @@ struct Heard {
 impl Heard {
     fn hear(&mut self, line: &str) {
         if self.is_script {
-            self.last.push_back(line.to_owned());
+            self.last.push_back(shortened(line));
             self.last.drain(..self.last.len().saturating_sub(LAST_MAX));
         }
         match line {
@@ -111,6 +114,14 @@ impl Heard {
             return why.to_owned() + &last.collect::<String>();
         }
         format!("{why}: {}\n{}", self.names.join(", "), self.words.join("\n"))
+    }
+}
+
+/// Enough of a line: a value that is not as it should be may be pages long.
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(CHARACTERS_MAX) {
+        None => line.to_owned(),
+        Some((at, _)) => format!("{} …", &line[..at]),
     }
 }
 
@@ -152,6 +163,7 @@ mod tests {
         (0..LAST_MAX).for_each(|round| heard.hear(&format!("{round}: held")));
         heard.hear("AssertionError: left");
         let closing = heard.close("ended with 1");
+        assert_eq!(shortened(&"ä".repeat(CHARACTERS_MAX + 1)), "ä".repeat(CHARACTERS_MAX) + " …");
         assert!(closing.starts_with("ended with 1\n1: held\n"), "{closing}");
         assert!(closing.ends_with("\nAssertionError: left"), "{closing}");
     }
