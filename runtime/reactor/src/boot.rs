@@ -3,7 +3,7 @@
 
 use crate::child::Children;
 use crate::clock;
-use crate::control::{Control, Report};
+use crate::control::{Control, Presence, Report};
 use crate::eras::{Eras, Replays};
 use crate::gather::{Gatherer, Gatherings};
 use crate::handover::Inheritance;
@@ -212,6 +212,8 @@ struct Berth<C> {
     configs: Receiver<C>,
     legacy: Arc<Vec<(CoreId, Vec<u8>)>>,
     reports: Sender<Report>,
+    #[allow(dead_code, reason = "what it tells is that it is no more")]
+    presence: Presence,
 }
 
 /// Runs a system on every core of the plan until all shards say that they are drained, by order or because their
@@ -267,6 +269,7 @@ where
             configs: config_end,
             legacy: legacy.clone(),
             reports: reports.clone(),
+            presence: Presence(reports.clone()),
         };
         threads.push(start_core::<S>(*cpu, berth)?);
     }
@@ -286,7 +289,7 @@ where
     for thread in threads {
         match thread.join() {
             Ok(shard) => shards.extend(shard),
-            Err(error) => return Err(Fatal { status: 101, sentence: format!("a core ended: {error}") }),
+            Err(error) => return Err(Fatal::machine(format!("a core cannot run: {error}; see doctor"))),
         }
     }
     match (keeper, &outcome) {

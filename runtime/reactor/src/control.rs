@@ -47,4 +47,15 @@ pub(crate) enum Report {
     Reread,
     /// It cannot go on; the sentence and the exit status.
     Failed(crate::Fatal),
+    /// Its thread is over, or never had an executor.
+    Gone,
+}
+
+/// As long as it is held there is a core. An executor that cannot be made lets go of it before it has said anything.
+pub(crate) struct Presence(pub(crate) flume::Sender<Report>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let _ = self.0.send(Report::Gone);
+    }
 }

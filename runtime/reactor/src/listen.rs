@@ -24,7 +24,7 @@ const BACKLOG: i32 = 4096;
 const SPREAD: usize = 1;
 /// How long a taken port is tried: the ring of a program that was killed holds its listeners a little longer than
 /// the program lives, and with port 0 somebody else may take the free one that was found.
-const RESTART: Duration = Duration::from_secs(1);
+const RESTART: Duration = Duration::from_secs(2);
 /// When accepting is tried again after descriptors ran out.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// The internal timer for it; connections' deadlines have ids with a generation over 0.

@@ -186,6 +186,8 @@ impl<C: Clone> Affairs<'_, C> {
                     failed = Err(fatal);
                     break;
                 }
+                // The thread says why, when it is waited for.
+                Event::Report(Report::Gone) => break,
                 Event::Heir(Progress::Ready) => {
                     handing.legacies.clear();
                     handing.was_ordered = true;

@@ -123,6 +123,9 @@ impl Shard for Herald {
     fn gauges(&self, _: &mut Gauges) {}
 }
 
+/// How long an address may stay taken after who listened there was killed.
+const RESTART_MAX: Duration = Duration::from_secs(30);
+
 /// `node NUMBER LINK_MAX KEY_FILE|- ADDRESS...`: runs that node of these.
 pub(crate) fn serve(words: &[String]) -> ! {
     let me: u16 = words[0].parse().expect("a node's number");
@@ -138,6 +141,11 @@ pub(crate) fn serve(words: &[String]) -> ! {
     plan.cores = reactor::allowed_cores()[..usize::from(CORES)].to_vec();
     plan.neighbours = Some(Neighbours { at: at[usize::from(me)], version: 1, nodes, key });
     plan.limits.link_max = words[1].parse().expect("bytes");
+    // A busy kernel lets go of what a killed process listened on when it comes to it.
+    let late = std::time::Instant::now() + RESTART_MAX;
+    while let Err(fatal) = plan.doors.reserve(at[usize::from(me)]) {
+        assert!(std::time::Instant::now() < late, "{fatal}");
+    }
     // Nobody looks at the machine's own pauses here.
     plan.stall = Duration::from_secs(3600);
     match reactor::run::<Herald>(plan) {
