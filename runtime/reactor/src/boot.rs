@@ -212,8 +212,6 @@ struct Berth<C> {
     configs: Receiver<C>,
     legacy: Arc<Vec<(CoreId, Vec<u8>)>>,
     reports: Sender<Report>,
-    #[allow(dead_code, reason = "what it tells is that it is no more")]
-    presence: Presence,
 }
 
 /// Runs a system on every core of the plan until all shards say that they are drained, by order or because their
@@ -269,7 +267,6 @@ where
             configs: config_end,
             legacy: legacy.clone(),
             reports: reports.clone(),
-            presence: Presence(reports.clone()),
         };
         threads.push(start_core::<S>(*cpu, berth)?);
     }
@@ -338,6 +335,8 @@ where
     S::Said: Message<Heard = S::Heard>,
     S::Heard: rkyv::Portable,
 {
+    // Held until all is reported, and let go of by an executor that cannot be made.
+    let presence = Presence(berth.reports.clone());
     // A long preempt timer: with a short one an executor can park while a task is runnable (measured).
     let placement = if berth.pinned { Placement::Fixed(cpu) } else { Placement::Unbound };
     LocalExecutorBuilder::new(placement)
@@ -346,6 +345,7 @@ where
         .io_memory(64 * 1024)
         .preempt_timer(Duration::from_secs(10))
         .spawn(move || async move {
+            let _presence = presence;
             let reports = berth.reports.clone();
             match live::<S>(berth).await {
                 Ok(shard) => Some(shard),
