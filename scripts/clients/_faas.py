@@ -112,6 +112,12 @@ def eventually(holds, seconds=WAIT_SECONDS_MAX):
     raise AssertionError("it never came to be")
 
 
+def sum_of(faas, name):
+    """A gauge, over all cores."""
+    lines = faas.get("/metrics").text.splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(name + "{") or line.startswith(name + " "))
+
+
 def scratch():
     """A directory that is gone at the end of the program."""
     return tempfile.TemporaryDirectory(prefix="ringwise-faas-")

@@ -2,6 +2,7 @@
 what. Each by a real balancer, with replicas of the script's own where they must misbehave.
 """
 
+import contextlib
 import http.client
 import json
 import socket
@@ -214,6 +215,12 @@ def test_expect_interim_answers_and_old_clients():
             conn.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n")
         elif head.startswith(b"GET /none"):
             conn.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        elif head.startswith(b"HEAD /stray"):
+            conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
+            # Whoever asks here again is not answered.
+            with contextlib.suppress(ConnectionError):
+                while conn.recv(1000):
+                    pass
         elif head.startswith(b"HEAD "):
             conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n")
         else:
@@ -242,6 +249,10 @@ def test_expect_interim_answers_and_old_clients():
         assert heard.startswith(b"HTTP/1.1 204 ") and b"content-length" not in heard.lower(), heard
         heard, ended = say(balancer.http, b"HEAD /x HTTP/1.1\r\n" + close)
         assert b"Content-Length: 77" in heard and heard.endswith(b"\r\n\r\n") and ended, heard
+        heard, _ = say(balancer.http, b"HEAD /stray HTTP/1.1\r\n" + close)
+        assert b"Content-Length: 3" in heard and heard.endswith(b"\r\n\r\n"), heard
+        heard, _ = say(balancer.http, b"GET /after HTTP/1.1\r\n" + close, wait=20)
+        assert heard.endswith(b"\r\n\r\nok"), ("a connection that brought more than its answer was used again", heard)
         heard, ended = say(balancer.http, b"GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", wait=0.5)
         assert not ended and b"keep-alive" in heard.lower(), heard
 

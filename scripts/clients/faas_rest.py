@@ -11,7 +11,7 @@ import uuid
 import dill
 import requests
 
-from _faas import WAIT_SECONDS_MAX, Faas, eventually, pickled, scratch, unpickled
+from _faas import WAIT_SECONDS_MAX, Faas, eventually, pickled, scratch, sum_of, unpickled
 from _server import run
 
 MISSING = "00000000-0000-4000-8000-000000000000"
@@ -269,11 +269,6 @@ def test_long_polls():
             eventually(lambda: sum_of(faas, "faas_waiting") == 50)
             faas.worker()
             assert all(answer.result().json()["status"] == "COMPLETED" for answer in asked)
-
-
-def sum_of(faas, name):
-    lines = faas.get("/metrics").text.splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith(name + "{") or line.startswith(name + " "))
 
 
 def test_a_task_is_cancelled():

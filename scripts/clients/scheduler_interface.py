@@ -295,9 +295,11 @@ def command_line(scheduler):
     for state in ("a b", "dead&limit=x"):
         run("list", *server, "--state", state, status=1)
     run("submit", *server, "--key", "a\r\nX-Y: z", "-", stdin="print(1)", status=2)
-    waits = run("submit", *server, "-", stdin="import os, time; time.sleep(0 if os.environ['ATTEMPT'] > '1' else 60); print('at last')").strip()
-    scheduler.wait(waits, "running")
-    assert run("cancel", *server, "--wait", waits) == f"{waits} cancelled\n"
+    with tempfile.NamedTemporaryFile() as stays:
+        program = f"import os, time; time.sleep(60 * os.path.exists({stays.name!r})); print('at last')"
+        waits = run("submit", *server, "-", stdin=program).strip()
+        scheduler.wait(waits, "running")
+        assert run("cancel", *server, "--wait", waits) == f"{waits} cancelled\n"
     assert run("retry", *server, "--wait", waits) == "at last\n"
     run("frobnicate", status=2)
     run("list", "--server", "127.0.0.1:1", status=3)

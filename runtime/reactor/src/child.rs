@@ -15,13 +15,11 @@ pub(crate) struct Children {
     touched: bool,
     /// A poll for room in the keeper's socket is outstanding.
     awaiting_room: bool,
-    /// The keeper is gone: this program can keep no child any more.
-    pub(crate) are_lost: bool,
 }
 
 impl Children {
     pub(crate) fn new(seat: Option<KeeperSeat>) -> Self {
-        Self { seat, refused: 0, touched: false, awaiting_room: false, are_lost: false }
+        Self { seat, refused: 0, touched: false, awaiting_room: false }
     }
 
     /// Asks for a child; the sentence says why there will be none.
@@ -54,6 +52,11 @@ impl Children {
             seat.signal(child, signal);
             self.touched = true;
         }
+    }
+
+    /// Whether the keeper is gone, and with it every child: this program can keep none any more.
+    pub(crate) fn are_lost(&self) -> bool {
+        self.seat.as_ref().is_some_and(KeeperSeat::keeper_is_gone)
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -92,7 +95,7 @@ impl<Said> Io<Said> {
             return;
         }
         self.take_keeper_events();
-        if !self.children.are_lost {
+        if !self.children.are_lost() {
             self.watch_keeper();
         }
     }
@@ -101,7 +104,7 @@ impl<Said> Io<Said> {
     /// did, and this program ends.
     fn take_keeper_events(&mut self) {
         while let Some(event) = self.children.seat.as_mut().and_then(KeeperSeat::receive) {
-            if self.children.seat.as_ref().is_some_and(KeeperSeat::keeper_is_gone) {
+            if self.children.are_lost() {
                 continue;
             }
             self.happenings.push_back(Happening::Child(event.child, event.what));
@@ -116,6 +119,5 @@ impl<Said> Io<Said> {
                 }
             }
         }
-        self.children.are_lost |= self.children.seat.as_ref().is_some_and(KeeperSeat::keeper_is_gone);
     }
 }

@@ -21,7 +21,7 @@ where
         if std::mem::take(&mut self.io.wants_reread) {
             let _ = self.reports.send(Report::Reread);
         }
-        if self.io.children.are_lost && !self.loss_told {
+        if self.io.children.are_lost() && !self.loss_told {
             self.loss_told = true;
             let sentence = "the keeper of this program's processes was killed, and they with it";
             let _ = self.reports.send(Report::Failed(Fatal::machine(sentence)));

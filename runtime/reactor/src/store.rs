@@ -110,7 +110,7 @@ impl Store {
     fn tell(&mut self, core: CoreId, what: Stored) {
         let core = core.0;
         match what {
-            Stored::Full if !self.is_told_full => {
+            Stored::Full => {
                 self.is_told_full = true;
                 (self.warn)(&format!(
                     "core {core}: the disk is full: what was logged waits until there is room"
@@ -123,7 +123,7 @@ impl Store {
             Stored::Failed => {
                 (self.warn)(&format!("core {core}: the disk failed: nothing more is kept before a restart"));
             }
-            _ => {}
+            Stored::Logged(_) | Stored::Saved(_) | Stored::Unsaved => {}
         }
     }
 
@@ -132,8 +132,7 @@ impl Store {
         if self.is_told_full {
             let (core, waiting) = (core.0, self.waiting());
             (self.warn)(&format!(
-                "core {core}: the disk is still full: {waiting} bytes that were logged are lost, and what was not kept \
-                 yet"
+                "core {core}: the disk is still full: what was changed last is not kept ({waiting} bytes waited)"
             ));
         }
     }

@@ -144,15 +144,14 @@ pub fn add(
         return refused(format!("There can be at most {REPLICAS_MAX} replicas"));
     }
     // Each millisecond has a thousand names; where they are used up the next one's are taken.
-    for tried in 0_u64.. {
-        if hostnames.len() >= count {
-            break;
-        }
+    let mut tried = 0;
+    while hostnames.len() < count {
         let wall = WallTime::from_millis(wall.millis().saturating_add(tried / NAMES_TRIED));
         let name = names::made_up(wall, chance);
         if !present.contains(&name.as_str()) && !hostnames.contains(&name) {
             hostnames.push(name);
         }
+        tried += 1;
     }
     Ok(hostnames)
 }

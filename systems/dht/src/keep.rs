@@ -306,8 +306,8 @@ impl Dht {
             if cut.is_some() {
                 self.snapshots.pointed(None);
             }
-            // What was answered under batch before the disk was full, and keys that ended since, wait for room: without
-            // them the log would have a hole.
+            // What was answered under batch before the disk was full waits for room: without it the log would have a
+            // hole. Writes are refused meanwhile, so it does not grow.
             match fault {
                 Fault::DiskFull => entries.uncut(),
                 _ => entries.clear(),
